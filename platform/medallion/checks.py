@@ -1,0 +1,268 @@
+"""Table checks: what must be true of a whole candidate before it is published."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from medallion.audit import SAMPLES, RowAudit
+from medallion.contracts import Contract
+from medallion.partitions import Slice
+from medallion.rules import Severity
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a table check found.
+
+    Attributes:
+        passed: whether the candidate keeps the condition.
+        metadata: counts, ratios and sample keys, for the asset check's page.
+    """
+
+    passed: bool
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """What a table check may look at.
+
+    Attributes:
+        name: the table, as messages name it.
+        contract: its contract.
+        frame: the rows that would be published.
+        audit: what the row rules found.
+        selection: the slice being written.
+        read: the published rows of another table by key such as `silver/olist/orders`; those of the same slice where
+            that table is partitioned alike, else all.
+        others: the published rows of this table outside of the slice; None if there are none.
+        rows_in: rows of the first input in the slice; None where there is no countable input.
+        history: row counts of earlier writes of the same slice, newest first.
+        now: the time of the run, UTC.
+    """
+
+    name: str
+    contract: Contract
+    frame: DataFrame
+    audit: RowAudit
+    selection: Slice
+    read: Callable[[str], DataFrame]
+    others: Callable[[Sequence[str]], DataFrame | None]
+    rows_in: int | None
+    history: Sequence[int]
+    now: dt.datetime
+
+
+class TableCheck(Protocol):
+    """A named condition on a candidate; each becomes one asset check."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the table."""
+
+    @property
+    def severity(self) -> Severity:
+        """`ERROR` blocks the write, `WARN` reports."""
+
+    @property
+    def description(self) -> str:
+        """The condition for people."""
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Look at the candidate; must not change anything."""
+
+
+@dataclass(frozen=True)
+class UniqueKey:
+    """No key stands for two rows, neither in the candidate nor across the slices of the table."""
+
+    key: tuple[str, ...]
+    severity: Severity = "ERROR"
+    name: str = "key_is_unique"
+
+    @property
+    def description(self) -> str:
+        """The condition for people."""
+        return f"({', '.join(self.key)}) is unique in the whole table"
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Group the candidate's keys together with those of the other slices."""
+        from pyspark.sql import functions as F
+
+        columns = [F.col(f"`{name}`") for name in self.key]
+        keys = candidate.frame.select(*columns)
+        others = candidate.others(self.key)
+        if others is not None:
+            keys = keys.unionByName(others.join(keys.distinct(), list(self.key), "left_semi"))
+        repeated = keys.groupBy(*columns).agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1)
+        return _found(candidate, repeated, self.key, "repeated_keys")
+
+
+@dataclass(frozen=True)
+class References:
+    """Every value of a foreign key exists in another table.
+
+    Attributes:
+        column: the foreign key of this table; NULL refers to nothing and is allowed.
+        to: the other table, such as `silver/olist/products`.
+        to_column: its column; the same name if not given.
+        severity: `ERROR` blocks, `WARN` reports.
+    """
+
+    column: str
+    to: str
+    to_column: str | None = None
+    severity: Severity = "ERROR"
+
+    @property
+    def name(self) -> str:
+        """Unique within the table."""
+        return f"{self.column}_in_{self.to.rsplit('/', 1)[-1]}"
+
+    @property
+    def description(self) -> str:
+        """The condition for people."""
+        return f"every {self.column} exists in {self.to}"
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Anti-join the distinct values with the other table."""
+        from pyspark.sql import functions as F
+
+        there = candidate.read(self.to).select(F.col(self.to_column or self.column).alias(self.column))
+        here = candidate.frame.select(self.column).where(F.col(self.column).isNotNull())
+        return _found(candidate, here.join(there, self.column, "left_anti"), (self.column,), "unresolved_rows")
+
+
+@dataclass(frozen=True)
+class RowCountInBounds:
+    """The slice's row count stays within a factor of the median of its earlier counts."""
+
+    lowest: float = 0.5
+    highest: float = 2.0
+    severity: Severity = "WARN"
+    name: str = "row_count_in_bounds"
+
+    @property
+    def description(self) -> str:
+        """The condition for people."""
+        return f"rows are {self.lowest} to {self.highest} times the median of the slice's last writes"
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Compare with the slice's history; a first write has nothing to compare with."""
+        rows = candidate.audit.passed
+        if not candidate.history:
+            return Finding(passed=True, metadata={"rows": rows})
+        median = sorted(candidate.history)[len(candidate.history) // 2]
+        passed = self.lowest * median <= rows <= self.highest * median
+        return Finding(passed, {"rows": rows, "median_before": median})
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """The newest value of a time column is not older than a limit.
+
+    Attributes:
+        column: a timestamp or date column.
+        within: the allowed age at the time of the run.
+        severity: `ERROR` blocks, `WARN` reports.
+    """
+
+    column: str
+    within: dt.timedelta
+    severity: Severity = "WARN"
+    name: str = "is_fresh"
+
+    @property
+    def description(self) -> str:
+        """The condition for people."""
+        return f"the newest {self.column} is at most {self.within} old"
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Compare the column's maximum with the time of the run."""
+        from pyspark.sql import functions as F
+
+        newest = candidate.frame.agg(F.unix_timestamp(F.max(self.column).cast("timestamp"))).collect()[0][0]
+        if newest is None:
+            return Finding(passed=False, metadata={"newest": "none"})
+        age = candidate.now.timestamp() - newest
+        newest_text = dt.datetime.fromtimestamp(newest, dt.UTC).isoformat()
+        return Finding(age <= self.within.total_seconds(), {"newest": newest_text, "age_hours": age / 3600})
+
+
+@dataclass(frozen=True)
+class Balances:
+    """An amount per group equals the same amount computed from other tables, to the cent.
+
+    Attributes:
+        name: unique within the table.
+        by: columns of the group, on both sides.
+        ours: from the candidate: a frame of the group columns and `amount`.
+        theirs: from published tables: the same, given the `read` of the candidate view.
+        description: the condition for people.
+        severity: `ERROR` blocks, `WARN` reports.
+    """
+
+    name: str
+    by: tuple[str, ...]
+    ours: Callable[[DataFrame], DataFrame]
+    theirs: Callable[[Callable[[str], DataFrame]], DataFrame]
+    description: str
+    severity: Severity = "ERROR"
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Join both sides on the group and compare."""
+        from pyspark.sql import functions as F
+
+        ours = self.ours(candidate.frame).select(*self.by, F.col("amount").alias("_ours"))
+        theirs = self.theirs(candidate.read).select(*self.by, F.col("amount").alias("_theirs"))
+        both = ours.join(theirs, list(self.by), "full")
+        zero = F.lit(0).cast("decimal(18,2)")
+        differs = F.coalesce(F.col("_ours"), zero) != F.coalesce(F.col("_theirs"), zero)
+        groups, wrong, total = both.agg(
+            F.count(F.lit(1)), F.count(F.when(differs, F.lit(1))), F.sum(F.coalesce(F.col("_ours"), zero))
+        ).collect()[0]
+        metadata: dict[str, Any] = {"groups": groups, "differing_groups": wrong, "total": str(total)}
+        if wrong:
+            rows = both.where(differs).orderBy(*self.by).limit(SAMPLES).collect()
+            metadata["samples"] = [{key: str(value) for key, value in row.asDict().items()} for row in rows]
+        return Finding(wrong == 0, metadata)
+
+
+@dataclass(frozen=True)
+class RowsReconcile:
+    """Every source row is published, in quarantine, or counted as a duplicate."""
+
+    severity: Severity = "ERROR"
+    name: str = "rows_reconcile"
+    description: str = "rows in = rows out + quarantined + deduplicated"
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Compare the input's row count with the outcomes; the input is counted from its Delta log."""
+        audit = candidate.audit
+        metadata = {
+            "rows_in": candidate.rows_in,
+            "rows_out": audit.passed,
+            "quarantined": audit.rejected,
+            "deduplicated": audit.duplicates + audit.merged,
+        }
+        return Finding(candidate.rows_in == audit.total + audit.merged, metadata)
+
+
+def _found(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> Finding:
+    """Count broken rows and show up to five of their keys, none of which may be personal data."""
+    from pyspark.sql import functions as F
+
+    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
+    rows = candidate.audit.passed
+    metadata: dict[str, Any] = {label: count, "ratio": count / rows if rows else 0.0}
+    pii = {column.name for column in candidate.contract.columns if column.pii}
+    if count and not pii & set(key):
+        samples = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
+        metadata["samples"] = [row.asDict() for row in samples]
+    return Finding(count == 0, metadata)

@@ -1,0 +1,347 @@
+"""A stage enters its table: one commit that replaces, appends or merges exactly the slice."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from medallion.delta.schema import SchemaEvolution, check_evolution
+from medallion.delta.staging import OUTCOME, PASSED, Stage, StagedFile
+from medallion.delta.store import DeltaStore, column_types, data_files
+from medallion.partitions import WHOLE, BoundSlice, Slice, SliceError, parse_file_value
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable, Schema
+
+WriteMode = Literal["replace", "append", "merge"]
+_ATTEMPTS = 12
+_LONGEST_WAIT_SECONDS = 2.0
+
+
+class WriteConflictError(RuntimeError):
+    """Other writers won every attempt; nothing was written."""
+
+
+class DuplicateKeyError(ValueError):
+    """Rows to merge that share a key; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """What is to be published and how.
+
+    Attributes:
+        stage: the rows; those with the outcome `passed` are published.
+        selection: the rows of the table that the write may touch.
+        schema: columns of the table, in order.
+        partition_by: physical partition columns if the table is new.
+        mode: `replace` the slice, `append` to the table, `merge` by key.
+        keys: key columns of a merge.
+        evolution: what may change about the columns.
+        transactions: names that make an append happen once; one per partition.
+        commit: custom metadata of the commit.
+    """
+
+    stage: Stage
+    selection: Slice
+    schema: Schema
+    partition_by: tuple[str, ...]
+    mode: WriteMode = "replace"
+    keys: tuple[str, ...] = ()
+    evolution: SchemaEvolution = "strict"
+    transactions: tuple[str, ...] = ()
+    commit: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """Path of the target table."""
+        return self.stage.table
+
+    @property
+    def name(self) -> str:
+        """The table as messages name it."""
+        return "/".join(self.table)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a write did.
+
+    Attributes:
+        table: the table after the write.
+        version: Delta version of the table that holds the rows.
+        operation: `replace`, `append`, `merge`, or `skipped` for an append that had been committed before.
+        metrics: inserted, updated, added and removed counts, by name.
+        kept: staged files that are part of the table now.
+    """
+
+    table: DeltaTable
+    version: int
+    operation: str
+    metrics: Mapping[str, int]
+    kept: tuple[StagedFile, ...] = ()
+
+
+def publish(write: Write) -> Published:
+    """Publish a stage in one commit; on any error the table is as it was.
+
+    Raises:
+        SchemaError: the columns differ in a way the evolution mode refuses.
+        SliceError: passed rows are outside of the slice, or it can't be expressed on the table's columns.
+        DuplicateKeyError: rows to merge share a key.
+        WriteConflictError: concurrent writers won every attempt.
+    """
+    from deltalake.exceptions import CommitFailedError
+
+    if write.mode == "merge":
+        _require_unique_keys(write)
+    for attempt in range(_ATTEMPTS):
+        table = _open_or_create(write)
+        try:
+            return _attempt(write, table)
+        except CommitFailedError as error:
+            if attempt + 1 == _ATTEMPTS:
+                raise WriteConflictError(
+                    f"{write.name} slice {write.selection.label}: other writers won {_ATTEMPTS} commits in a row, "
+                    f"the last with: {error}; nothing was written, run it again"
+                ) from error
+        time.sleep(min(_LONGEST_WAIT_SECONDS, 0.02 * 2**attempt) * random.uniform(0.5, 1))
+    raise AssertionError("unreachable")
+
+
+def _attempt(write: Write, table: DeltaTable) -> Published:
+    whole = write.selection.is_whole and write.mode == "replace"
+    for column in check_evolution(write.name, table.schema(), write.schema, write.evolution, whole):
+        table.alter.add_columns(_nullable(column))
+        table.update_incremental()
+    if write.mode == "merge":
+        return _merge(write, table)
+    if write.mode == "append" and (done := _already_appended(write, table)):
+        return done
+    physical = table.metadata().partition_columns
+    if list(write.partition_by) == physical and write.selection.columns <= set(physical):
+        return _swap_files(write, table)
+    return _rewrite(write, table)
+
+
+def _open_or_create(write: Write) -> DeltaTable:
+    """The table, made empty if there is none, so that the first rows are checked like all later ones."""
+    from deltalake import DeltaTable
+
+    store = write.stage.store
+    table = store.find(write.table)
+    if table is not None:
+        return table
+    DeltaTable.create(
+        store.uri(write.table),
+        write.schema,
+        mode="ignore",
+        partition_by=list(write.partition_by) or None,
+        storage_options=dict(store.storage_options),
+        configuration=dict(store.table_config) or None,
+    )
+    return store.open(write.table)
+
+
+def _swap_files(write: Write, table: DeltaTable) -> Published:
+    """Publish without copying: the staged files themselves enter the table, the slice's old files leave it."""
+    from deltalake.transaction import AddAction, RemoveAction
+
+    passed = write.stage.select(PASSED)
+    retyped = write.mode == "replace" and write.selection.is_whole and write.evolution == "replace"
+    types = column_types(write.schema if retyped else table.schema())
+    _require_inside(write, write.selection.bind(types), types, passed)
+    adds = [
+        AddAction(
+            path=f"{write.stage.name}/{file.path}",
+            size=file.size,
+            partition_values={column: file.partition[column] for column in write.partition_by},
+            modification_time=file.modified,
+            data_change=True,
+            stats=file.stats,
+        )
+        for file in passed
+    ]
+    removes = []
+    if write.mode == "replace" and not retyped:
+        now = int(time.time() * 1000)
+        removes = [
+            RemoveAction(
+                path=file.path,
+                data_change=True,
+                deletion_timestamp=now,
+                size=file.size,
+                partition_values=dict(file.partition),
+            )
+            for file in data_files(table, write.selection)
+        ]
+    version = table.version()
+    table.create_write_transaction(
+        [*adds, *removes],
+        mode="overwrite" if retyped else "append",
+        schema=write.schema if retyped else table.schema(),
+        partition_by=list(write.partition_by),
+        # Without retries a commit means: nobody changed the table since its files were listed above.
+        commit_properties=_commit(write, retries=0),
+    )
+    table.update_incremental()
+    metrics = {"files_added": len(adds), "files_removed": len(removes), "rows_written": sum(f.rows for f in passed)}
+    return Published(table, version + 1, write.mode, metrics, kept=tuple(passed))
+
+
+def _rewrite(write: Write, table: DeltaTable) -> Published:
+    """Copy the staged rows into a table whose files the slice cuts through."""
+    from deltalake import write_deltalake
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    predicate = write.selection.bind(column_types(table.schema())).sql()
+    append = write.mode == "append"
+    if append and predicate is not None:
+        _require_no_row_outside(write, predicate)
+    try:
+        write_deltalake(
+            table,
+            _passed_rows(write),
+            mode="append" if append else "overwrite",
+            predicate=None if append else predicate,
+            schema_mode="overwrite" if write.evolution == "replace" and predicate is None and not append else None,
+            storage_options=dict(write.stage.store.storage_options),
+            commit_properties=_commit(write, retries=0),
+        )
+    except CommitFailedError:
+        raise
+    except DeltaError as error:
+        if predicate is not None and "validation check" in str(error):
+            raise SliceError(
+                f"{write.name}: the transform returned rows outside of slice {write.selection.label} "
+                f"({predicate}); nothing was written"
+            ) from error
+        raise
+    table.update_incremental()
+    return Published(table, table.version(), write.mode, {"rows_written": write.stage.rows(PASSED)})
+
+
+def _merge(write: Write, table: DeltaTable) -> Published:
+    """Upsert by key; a matched row is written only if a column differs."""
+    keys = write.keys
+    columns = [column.name for column in write.schema.fields]
+    on = " AND ".join(f"t.{_quoted(key)} = s.{_quoted(key)}" for key in keys)
+    predicate = write.selection.bind(column_types(table.schema())).sql()
+    if predicate is not None:
+        _require_no_row_outside(write, predicate)
+    rest = [column for column in columns if column not in keys]
+    differs = " OR ".join(f"(t.{_quoted(column)} IS DISTINCT FROM s.{_quoted(column)})" for column in rest)
+    merger = table.merge(
+        _passed_rows(write), on, source_alias="s", target_alias="t", commit_properties=_commit(write, retries=0)
+    )
+    if rest:
+        merger = merger.when_matched_update_all(predicate=differs)
+    metrics = merger.when_not_matched_insert_all().execute()
+    table.update_incremental()
+    counts = {
+        "rows_inserted": metrics["num_target_rows_inserted"],
+        "rows_updated": metrics["num_target_rows_updated"],
+        "files_added": metrics["num_target_files_added"],
+        "files_removed": metrics["num_target_files_removed"],
+    }
+    return Published(table, table.version(), "merge", counts)
+
+
+def _already_appended(write: Write, table: DeltaTable) -> Published | None:
+    done = [name for name in write.transactions if table.transaction_version(name) is not None]
+    if not done:
+        return None
+    if len(done) < len(write.transactions):
+        raise RuntimeError(
+            f"{write.name}: this run has appended {len(done)} of the {len(write.transactions)} partitions of slice "
+            f"{write.selection.label} before; start a new run for the others"
+        )
+    return Published(table, table.version(), "skipped", {"rows_written": 0})
+
+
+def _require_inside(
+    write: Write, bound: BoundSlice, types: Mapping[str, str], files: Sequence[StagedFile]
+) -> None:
+    strays: dict[str, int] = {}
+    for file in files:
+        raw = {column: file.partition[column] for column in write.selection.columns}
+        if not bound.holds({column: parse_file_value(value, types[column]) for column, value in raw.items()}):
+            value = ", ".join(f"{column}={text}" for column, text in sorted(raw.items()))
+            strays[value] = strays.get(value, 0) + file.rows
+    if strays:
+        listing = ", ".join(f"{value} ({rows} rows)" for value, rows in sorted(strays.items())[:5])
+        raise SliceError(
+            f"{write.name}: the transform returned rows outside of slice {write.selection.label}: {listing}; "
+            "nothing was written"
+        )
+
+
+def _require_no_row_outside(write: Write, predicate: str) -> None:
+    columns = sorted(write.selection.columns)
+    outside = write.stage.delta.scan(
+        columns=columns, predicate=f"{OUTCOME} = '{PASSED}' AND (({predicate}) IS NOT TRUE)"
+    )
+    rows = sum(batch.num_rows for batch in _arrow(outside))
+    if rows:
+        raise SliceError(
+            f"{write.name}: {rows} rows are outside of slice {write.selection.label} ({predicate}); nothing was written"
+        )
+
+
+def _require_unique_keys(write: Write) -> None:
+    import pyarrow as pa
+
+    if not write.keys:
+        raise ValueError(f"{write.name}: merging needs key columns; declare Config.unique in its contract")
+    rows = _arrow(write.stage.delta.scan(columns=list(write.keys), predicate=f"{OUTCOME} = '{PASSED}'")).read_all()
+    for key in write.keys:
+        if nulls := rows[key].null_count:
+            raise DuplicateKeyError(f"{write.name}: {nulls} rows to merge have no {key}, which is part of the key")
+    table: pa.Table = rows
+    groups = table.group_by(list(write.keys)).aggregate([([], "count_all")])
+    repeated = sum(1 for count in groups["count_all"].to_pylist() if count > 1)
+    if repeated:
+        raise DuplicateKeyError(
+            f"{write.name} slice {write.selection.label}: {repeated} keys {list(write.keys)} stand for more than one "
+            "row to merge; nothing was written. Deduplicate in the transform or declare latest_by"
+        )
+
+
+def _passed_rows(write: Write) -> Any:
+    columns = [column.name for column in write.schema.fields]
+    return _arrow(write.stage.delta.scan(columns=columns, predicate=f"{OUTCOME} = '{PASSED}'"))
+
+
+def _arrow(stream: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.RecordBatchReader.from_stream(stream)
+
+
+def _commit(write: Write, retries: int) -> CommitProperties:
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(
+        custom_metadata=dict(write.commit),
+        max_commit_retries=retries,
+        app_transactions=[Transaction(name, 1, None) for name in write.transactions] or None,
+    )
+
+
+def _nullable(column: Any) -> Any:
+    from deltalake import Field
+
+    return Field(column.name, column.type, nullable=True, metadata=column.metadata)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def row_count(store: DeltaStore, path: Sequence[str], selection: Slice = WHOLE) -> int:
+    """Rows of a slice that is aligned with the table's physical partitions, from the log alone."""
+    table = store.find(path)
+    return 0 if table is None else sum(file.rows for file in data_files(table, selection))

@@ -1,0 +1,54 @@
+"""What a write says about itself: materialization metadata for Dagster's UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from medallion.delta.publish import Published, Write
+
+if TYPE_CHECKING:
+    from deltalake import Schema
+
+
+def output_metadata(write: Write, published: Published, seconds: float) -> dict[str, Any]:
+    """Dagster's standard table metadata and what a Delta user asks next.
+
+    Args:
+        write: what was to be published.
+        published: what was.
+        seconds: from the first input read to the commit.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = published.table
+    actions = pa.table(table.get_add_actions(flatten=True))
+    rows_written = write.stage.rows("passed") if published.operation != "skipped" else 0
+    return {
+        "dagster/row_count": int(pc.sum(actions["num_records"]).as_py() or 0),
+        "dagster/size_bytes": int(pc.sum(actions["size_bytes"]).as_py() or 0),
+        "dagster/column_schema": column_schema(table.schema(), write.keys),
+        "dagster/uri": write.stage.store.uri(write.table),
+        "dagster/table_name": ".".join(write.table),
+        "delta/version": published.version,
+        "delta/operation": published.operation,
+        "delta/files": actions.num_rows,
+        "slice": write.selection.label,
+        "rows_written": rows_written,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows_written / seconds) if seconds > 0 else 0,
+        **{f"delta/{name}": value for name, value in published.metrics.items()},
+    }
+
+
+def column_schema(schema: Schema, keys: tuple[str, ...] = ()) -> dg.TableSchema:
+    """A Delta schema as Dagster shows it: types, descriptions, nullability and key."""
+    columns = []
+    for item in schema.fields:
+        constraints = dg.TableColumnConstraints(nullable=item.nullable, unique=keys == (item.name,))
+        kind = str(getattr(item.type, "type", None) or item.type)
+        description = str((item.metadata or {}).get("comment") or "") or None
+        columns.append(dg.TableColumn(item.name, kind, description=description, constraints=constraints))
+    return dg.TableSchema(columns=columns)

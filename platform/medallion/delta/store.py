@@ -1,0 +1,137 @@
+"""Where tables are: opens, counts and lists the Delta tables below one root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from medallion.object_store import delete_tree, open_store
+from medallion.partitions import Slice, parse_file_value
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable, Schema
+    from obstore.store import ObjectStore
+
+
+class TableMissingError(LookupError):
+    """A table that was never written; the message names it and says how to make it."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One live data file of a table.
+
+    Attributes:
+        path: relative to the table.
+        size: bytes.
+        rows: records in the file.
+        partition: raw partition values of the Delta log by column.
+        null_count: NULLs by column, where the writer kept statistics.
+    """
+
+    path: str
+    size: int
+    rows: int
+    partition: Mapping[str, str | None]
+    null_count: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class DeltaStore:
+    """The tables below a root on local disk or an object store.
+
+    Attributes:
+        root: folder or URL without a trailing slash.
+        storage_options: delta-rs options of the object store.
+        table_config: Delta properties that new tables are created with.
+    """
+
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+    table_config: Mapping[str, str] = field(default_factory=dict)
+
+    def uri(self, path: Sequence[str]) -> str:
+        """Location of a table, such as `<root>/silver/olist/orders`."""
+        return "/".join([self.root, *path])
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The raw objects below the root."""
+        return open_store(self.root, self.storage_options)
+
+    def find(self, path: Sequence[str], version: int | None = None) -> DeltaTable | None:
+        """The table, or None if there is none yet; any other failure is raised."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return DeltaTable(self.uri(path), version=version, storage_options=dict(self.storage_options))
+        except TableNotFoundError:
+            return None
+
+    def open(self, path: Sequence[str], version: int | None = None) -> DeltaTable:
+        """The table.
+
+        Raises:
+            TableMissingError: it was never written.
+        """
+        table = self.find(path, version)
+        if table is None:
+            name = "/".join(path)
+            raise TableMissingError(f"{name} has no data at {self.uri(path)}; make it with: medallion run -s {name}")
+        return table
+
+    def tables(self, prefix: str = "") -> list[tuple[str, ...]]:
+        """Paths of all tables below a prefix, sorted; a table is a folder with a Delta log that is no stage."""
+        import obstore
+
+        found = set()
+        pending = [prefix.strip("/")]
+        while pending:
+            folder = pending.pop()
+            listing = obstore.list_with_delimiter(self.objects, folder or None)
+            children = [str(child) for child in listing["common_prefixes"]]
+            if any(child.rsplit("/", 1)[-1] == "_delta_log" for child in children):
+                found.add(tuple(folder.split("/")))
+            else:
+                pending.extend(children)
+        return sorted(found)
+
+    def delete(self, path: Sequence[str]) -> int:
+        """Delete all objects below a path; return how many."""
+        return delete_tree(self.objects, "/".join(path))
+
+
+def column_types(schema: Schema) -> dict[str, str]:
+    """Delta type names by column; nested types by their kind."""
+    return {item.name: str(getattr(item.type, "type", item.type)) for item in schema.fields}
+
+
+def data_files(table: DeltaTable, selection: Slice) -> list[DataFile]:
+    """The live files of a slice that is aligned with the table's physical partitions.
+
+    Raises:
+        SliceError: the slice's columns are not among the table's columns.
+        ValueError: the slice cuts through files.
+    """
+    import pyarrow as pa
+
+    columns = table.metadata().partition_columns
+    if not selection.columns <= set(columns):
+        raise ValueError(f"slice columns {sorted(selection.columns)} are not the physical partitions {columns}")
+    types = column_types(table.schema())
+    bound = selection.bind(types)
+    rows: list[dict[str, Any]] = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    files = []
+    for row in rows:
+        raw = {column: _text(row.get(f"partition.{column}")) for column in columns}
+        if bound.holds({column: parse_file_value(value, types[column]) for column, value in raw.items()}):
+            nulls = {key.removeprefix("null_count."): n for key, n in row.items() if key.startswith("null_count.")}
+            files.append(DataFile(row["path"], row["size_bytes"], row["num_records"] or 0, raw, nulls))
+    return files
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Which engine computes, and everything that only that choice decides."""

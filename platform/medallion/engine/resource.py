@@ -1,0 +1,179 @@
+"""The Dagster resource that gives assets a SparkSession, whichever engine computes."""
+
+import atexit
+import os
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, cast
+
+from dagster_pyspark import LazyPySparkResource
+from pydantic import Field
+
+from medallion.engine.profile import SETTING, EngineProfile
+from medallion.engine.sail import DEFAULT_MEMORY_BYTES, embedded_sail, stop_embedded_sail
+from medallion.engine.storage import export_storage_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyspark.sql import SparkSession
+
+_Pairs = tuple[tuple[str, str], ...]
+
+# A transform means the same wherever it runs only if these do not come from the server.
+_SESSION_CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+# PySpark's default is 15 retries over ten minutes, in which a run with a dead engine looks like a slow one.
+_RETRIES = 3
+_FIRST_WAIT_MS, _LONGEST_WAIT_MS = 100, 1000
+
+_lock = threading.RLock()
+# By profile, session configuration and object store variables: the server's address, and the session on it.
+_sessions: "dict[tuple[EngineProfile, _Pairs, _Pairs], tuple[str, SparkSession]]" = {}
+
+
+class SparkEngine(LazyPySparkResource):
+    """A SparkSession from an engine profile, made on first use and shared by all runs of the process.
+
+    It prevents three failures of a session per run: PySpark binds checkpoints to the first session of a process, so a
+    second one can't read its own; a server that is gone is retried for ten minutes; and a server that stops before
+    its sessions makes the process hang at exit.
+    """
+
+    profile: str = Field(
+        default="sail",
+        description=(
+            "The engine that computes: 'sail' embeds one in this process, and an 'sc://host:port/;key=value' address "
+            "uses a Spark Connect server that runs already."
+        ),
+    )
+    memory_bytes: int = Field(
+        default=DEFAULT_MEMORY_BYTES,
+        description=(
+            "Size in bytes of the memory pool that all queries of the embedded engine share; sorts, windows and "
+            "aggregates that need more spill to disk. A Spark Connect server has its own setting and ignores this one."
+        ),
+    )
+    spilling_joins: bool = Field(
+        default=False,
+        description=(
+            "Whether joins of the embedded engine sort and spill to disk, which takes about twice as long as the hash "
+            "joins that fail when the smaller side doesn't fit into memory_bytes."
+        ),
+    )
+    storage_options: dict[str, str] = Field(
+        default={},
+        description=(
+            "Options of the object store in delta-rs's names, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID; the "
+            "embedded engine reads them from the process environment, so one process can use one set only."
+        ),
+    )
+    spark_config: dict[str, Any] = Field(
+        default={},
+        description=(
+            "Spark configuration of the session, flat or nested; it overrides Medallion's own entries for the session "
+            "time zone (UTC) and ANSI mode (on)."
+        ),
+    )
+
+    @property
+    def spark_session(self) -> "SparkSession":
+        """The live session of this process for this configuration.
+
+        Raises:
+            ValueError: A field is wrong; the message says which and what is allowed.
+            pyspark.errors.PySparkException: The server of an `sc://` profile doesn't answer.
+        """
+        self._init_session()
+        return cast("SparkSession", self._spark_session)
+
+    @property
+    def spark_context(self) -> Any:
+        """Not available: Spark Connect sessions have no SparkContext.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("a Spark Connect session has no SparkContext; use spark_session and DataFrames")
+
+    def _init_session(self) -> None:
+        profile = EngineProfile.parse(self.profile)
+        config = {**_SESSION_CONFIG, **_flat(self.spark_config)}
+        if "spark.remote" in config:
+            raise ValueError(f"spark_config sets spark.remote; put the address into profile ({SETTING}) instead")
+        with _lock:
+            variables: dict[str, str] = {}
+            url = profile.url
+            if url is None:
+                variables = export_storage_options(self.storage_options)
+                url = embedded_sail(self.memory_bytes, spilling_joins=self.spilling_joins).url
+            # A Sail session keeps the credentials with which it first opened a store, so they are part of the key.
+            key = (profile, _pairs(config), _pairs(variables))
+            held = _sessions.get(key)
+            if held is None or held[0] != url or not is_alive(held[1]):
+                if held is not None:
+                    _forget(held[1])
+                held = _sessions[key] = (url, _connect(url, config))
+            self._spark_session = held[1]
+
+
+def is_alive(session: "SparkSession") -> bool:
+    """Tell whether a session can still be used; it asks the server, which takes under 1 ms on this machine."""
+    from pyspark.errors import PySparkException
+
+    if session.is_stopped:  # type: ignore[attr-defined]
+        return False
+    try:
+        session.conf.get("spark.sql.session.timeZone")
+    except PySparkException:
+        # Whatever the reason, a fresh session either works or raises an error that says it better.
+        return False
+    return True
+
+
+def stop_sessions() -> None:
+    """Stop every session of this process and then the embedded engine; the next use makes new ones."""
+    with _lock:
+        while _sessions:
+            _, (_, session) = _sessions.popitem()
+            session.stop()
+        stop_embedded_sail()
+
+
+def _forget(session: "SparkSession") -> None:
+    # Its server is gone, so releasing it would wait for retries; stopped it must be, or it stays PySpark's default.
+    session.release_session_on_close = False  # type: ignore[attr-defined]
+    session.stop()
+
+
+def _connect(url: str, config: "Mapping[str, str]") -> "SparkSession":
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"pyspark\..*")
+        from pyspark.sql import SparkSession
+        from pyspark.sql.connect.client.retries import DefaultPolicy
+    # create() and not getOrCreate(): the latter returns the active session even if that belongs to another server.
+    session = SparkSession.builder.remote(url).create()
+    retries = DefaultPolicy(max_retries=_RETRIES, initial_backoff=_FIRST_WAIT_MS, max_backoff=_LONGEST_WAIT_MS)
+    session.client.set_retry_policies([retries])
+    for name, value in config.items():
+        session.conf.set(name, value)
+    return session
+
+
+def _pairs(entries: "Mapping[str, str]") -> _Pairs:
+    return tuple(sorted(entries.items()))
+
+
+def _flat(config: "Mapping[str, Any]") -> dict[str, str]:
+    from dagster_spark.utils import flatten_dict
+
+    return {name: str(value) for name, value in flatten_dict(dict(config))}  # type: ignore[no-untyped-call]
+
+
+def _forget_after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+    _sessions.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+atexit.register(stop_sessions)

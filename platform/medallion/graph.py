@@ -1,0 +1,131 @@
+"""Declared tables become Dagster's asset graph: keys, groups, checks, metadata and policies in one place."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from medallion.delta.report import column_schema
+from medallion.pipeline import Making, check_specs
+from medallion.tables import DeclarationError, Table, input_key
+
+LANDING = "landing"
+IO_MANAGER = "io_manager"
+STORAGE_KIND = "deltalake"
+
+
+def tables_in(modules: Iterable[ModuleType]) -> list[Table]:
+    """The tables that modules declare, in order of declaration."""
+    return [value for module in modules for value in vars(module).values() if isinstance(value, Table)]
+
+
+def build_assets(tables: Iterable[Table]) -> list[dg.AssetsDefinition]:
+    """One asset per table.
+
+    Raises:
+        DeclarationError: two tables have one key, or an input is no declared table.
+    """
+    by_label: dict[str, Table] = {}
+    for table in tables:
+        if table.label in by_label:
+            raise DeclarationError(f"{table.label} is declared twice")
+        by_label[table.label] = table
+    for table in by_label.values():
+        for parameter, asset_in in table.inputs.items():
+            label = "/".join(input_key(asset_in).path)
+            if label not in by_label:
+                raise DeclarationError(
+                    f"{table.label}: parameter {parameter!r} stands for {label}, which no table declares; name its "
+                    f"input with ins={{{parameter!r}: 'layer/domain/table'}}"
+                )
+    return [_asset(table, by_label) for table in by_label.values()]
+
+
+def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
+    """The asset of a table: a generator that yields check results before its output, so that nothing bad is stored."""
+    landing = {LANDING} if table.reads_arrivals else set()
+
+    def make(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
+        keys = tuple(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else ()
+        making = Making(
+            table=table,
+            tables=tables,
+            storage=getattr(context.resources, IO_MANAGER),
+            keys=tuple(table.select(keys).keys) if table.partitions is not None else (),
+            input_keys=lambda parameter: list(context.asset_partition_keys_for_input(parameter)),
+            run_id=context.run_id,
+            started=dt.datetime.now(dt.UTC),
+        )
+        for event in making.run(inputs, getattr(context.resources, LANDING) if landing else None):
+            if isinstance(event, dg.Output):
+                for key, rows in event.value.partition_rows.items():
+                    context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
+            yield event
+
+    _sign(make, table)
+    decorate = dg.asset(
+        key=table.key,
+        ins=dict(table.inputs),
+        description=table.description,
+        group_name=table.group,
+        kinds={table.layer, STORAGE_KIND},
+        owners=list(table.owners) or None,
+        tags=dict(table.tags) or None,
+        partitions_def=table.partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if table.partitions is not None else None,
+        check_specs=check_specs(table),
+        output_required=False,
+        io_manager_key=IO_MANAGER,
+        required_resource_keys={IO_MANAGER, *landing},
+        freshness_policy=table.freshness,
+        code_version=table.code_version,
+        pool="_".join(table.path),
+        automation_condition=_on_update(table),
+        metadata=_definition_metadata(table),
+    )
+    return decorate(make)
+
+
+def _on_update(table: Table) -> dg.AutomationCondition[Any] | None:
+    """Rebuild what an updated input touches, once the inputs are no longer being written."""
+    if not table.inputs:
+        return None
+    idle = ~dg.AutomationCondition.any_deps_in_progress() & ~dg.AutomationCondition.in_progress()
+    return (dg.AutomationCondition.any_deps_updated().since_last_handled() & idle).with_label("inputs updated")
+
+
+def _definition_metadata(table: Table) -> dict[str, Any]:
+    schema = table.contract.delta_schema()
+    columns = table.partition_columns
+    metadata: dict[str, Any] = {
+        "dagster/column_schema": column_schema(schema, table.contract.key),
+        "dagster/table_name": ".".join(table.path),
+        "medallion/schema": schema.to_json(),
+        "medallion/mode": table.mode,
+        "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[_source(table)]),
+    }
+    if columns:
+        metadata["partition_expr"] = columns if len(columns) > 1 else next(iter(columns.values()))
+    return metadata
+
+
+def _source(table: Table) -> dg.LocalFileCodeReference:
+    code = table.transform.__code__
+    return dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno)
+
+
+def _sign(make: Any, table: Table) -> None:
+    """Give the body the transform's own inputs, so that Dagster and the IO manager see their annotations."""
+    wanted = inspect.signature(table.transform, eval_str=True).parameters
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.AssetExecutionContext)
+    inputs = [wanted[name] for name in table.inputs]
+    make.__signature__ = inspect.Signature([context, *inputs])
+    make.__annotations__ = {parameter.name: parameter.annotation for parameter in [context, *inputs]}
+    make.__name__ = table.name
+    make.__module__ = table.transform.__module__
+

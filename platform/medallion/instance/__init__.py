@@ -1,0 +1,1 @@
+"""The local Dagster instance: its home folder, its event log and its servers."""

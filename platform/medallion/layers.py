@@ -1,0 +1,149 @@
+"""The decorators: a transform function becomes a bronze, silver or gold table."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from medallion.checks import TableCheck
+from medallion.delta.publish import WriteMode
+from medallion.delta.schema import SchemaEvolution
+from medallion.tables import DeclarationError, Layer, Table, input_key
+
+if TYPE_CHECKING:
+    from pandera.pyspark import DataFrameModel
+
+_READS: Mapping[Layer, tuple[Layer, ...]] = {"bronze": (), "silver": ("bronze", "silver"), "gold": ("silver", "gold")}
+_RAW_PREFIX = "raw_"
+_STAR_PREFIXES = ("dim_", "fact_")
+
+Decorator = Callable[[Callable[..., Any]], Table]
+
+
+def bronze(**declaration: Any) -> Decorator:
+    """Declare a bronze table: rows as they arrived. Takes what `table` takes."""
+    return table("bronze", **declaration)
+
+
+def silver(**declaration: Any) -> Decorator:
+    """Declare a silver table: typed, deduplicated, conformed rows. Takes what `table` takes.
+
+    The first input, if it is bronze, is the primary one: its rows carry `_raw`, which quarantine keeps, and the rows
+    in, out, quarantined and deduplicated must add up.
+    """
+    return table("silver", **declaration)
+
+
+def gold(**declaration: Any) -> Decorator:
+    """Declare a gold table: facts, dimensions and marts over silver and gold. Takes what `table` takes."""
+    return table("gold", **declaration)
+
+
+def table(
+    layer: Layer,
+    *,
+    contract: type[DataFrameModel],
+    partitions: dg.PartitionsDefinition[Any] | None = None,
+    ins: Mapping[str, str | dg.AssetIn] | None = None,
+    domain: str | None = None,
+    owner: str | None = None,
+    mode: WriteMode = "replace",
+    schema_evolution: SchemaEvolution = "strict",
+    latest_by: Sequence[str] = (),
+    checks: Sequence[TableCheck] = (),
+    max_rejected: float = 0.05,
+    tags: Mapping[str, str] | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
+    code_version: str | None = None,
+) -> Decorator:
+    """Declare a table of a layer.
+
+    Args:
+        layer: where the table is; bronze reads no table, silver bronze and silver, gold silver and gold.
+        contract: pandera model of the columns; `Config.unique` is the key, `metadata={"partition": True}` the
+            partition column.
+        partitions: Dagster partitions; none for a table that is always written whole.
+        ins: inputs by parameter, as `layer/domain/table` or `AssetIn`. A parameter that is not named here stands for
+            a table of the same domain: `raw_x` for bronze x, `dim_x` and `fact_x` for those of gold, any other for
+            silver.
+        domain: the package of the calling module by default: `assets.olist.silver` declares `olist` tables.
+        owner: team (`team:x`) or e-mail address.
+        mode: `replace` the slice, `append` to the table, or `merge` by key.
+        schema_evolution: what a write may change about the columns.
+        latest_by: columns that say which row of a key wins, most significant first.
+        checks: table checks beyond key uniqueness, reconciliation and row-count bounds.
+        max_rejected: share of rejected rows above which nothing is written.
+        tags: Dagster tags.
+        freshness: Dagster freshness policy.
+        code_version: changes when the transform's meaning changes.
+
+    Raises:
+        DeclarationError: the table can't be part of the graph.
+    """
+
+    def declare(transform: Callable[..., Any]) -> Table:
+        home = domain or _domain_of(transform)
+        named = dict(ins or {})
+        parameters = [name for name in inspect.signature(transform).parameters if name != "arrivals"]
+        if unknown := sorted(set(named) - set(parameters)):
+            raise DeclarationError(f"{layer}/{home}/{transform.__name__}: ins names {unknown}, which are no parameters")
+        declared = Table(
+            layer=layer,
+            domain=home,
+            name=transform.__name__,
+            transform=transform,
+            model=contract,
+            inputs={name: _input(layer, home, name, named.get(name)) for name in parameters},
+            partitions=partitions,
+            mode=mode,
+            schema_evolution=schema_evolution,
+            latest_by=tuple(latest_by),
+            table_checks=tuple(checks),
+            max_rejected=max_rejected,
+            owners=(owner,) if owner else (),
+            tags=dict(tags or {}),
+            freshness=freshness,
+            code_version=code_version,
+        )
+        require_layering(declared)
+        declared.validate()
+        return declared
+
+    return declare
+
+
+def require_layering(declared: Table) -> None:
+    """Refuse an input from a layer that the table's layer may not read.
+
+    Raises:
+        DeclarationError: names the edge and the layers that are allowed.
+    """
+    allowed = _READS[declared.layer]
+    for parameter, asset_in in declared.inputs.items():
+        key = input_key(asset_in)
+        if key.path[0] not in allowed:
+            raise DeclarationError(
+                f"{declared.label} reads {key.to_user_string()} (parameter {parameter!r}), but {declared.layer} may "
+                f"read only {' and '.join(allowed) or 'sources'}; build a silver table in between"
+            )
+
+
+def _domain_of(transform: Callable[..., Any]) -> str:
+    parts = transform.__module__.split(".")
+    if len(parts) < 2:
+        raise DeclarationError(f"{transform.__module__}.{transform.__name__} is in no domain package; pass domain=…")
+    return parts[-2]
+
+
+def _input(layer: Layer, domain: str, parameter: str, given: str | dg.AssetIn | None) -> dg.AssetIn:
+    if isinstance(given, dg.AssetIn):
+        return given
+    if isinstance(given, str):
+        return dg.AssetIn(key=dg.AssetKey(given.split("/")))
+    if parameter.startswith(_RAW_PREFIX):
+        return dg.AssetIn(key=dg.AssetKey(["bronze", domain, parameter.removeprefix(_RAW_PREFIX)]))
+    source = "gold" if layer == "gold" and parameter.startswith(_STAR_PREFIXES) else "silver"
+    return dg.AssetIn(key=dg.AssetKey([source, domain, parameter]))
