@@ -80,7 +80,8 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
     outcome = F.when(rejected, F.lit(REJECTED))
     if latest_by:
         tie = F.xxhash64(*[F.col(f"`{name}`") for name in contract.column_names])
-        order = [rejected.asc(), *[F.col(f"`{name}`").desc_nulls_last() for name in latest_by], tie.asc()]
+        # Rows without an error come first. The engine's planner fails on the comparison `rejected` as a sort key.
+        order = [F.size(F.col(ERRORS)).asc(), *[F.col(f"`{name}`").desc_nulls_last() for name in latest_by], tie.asc()]
         window = Window.partitionBy(*[F.col(f"`{name}`") for name in contract.key]).orderBy(*order)
         annotated = annotated.withColumn("_rank", F.row_number().over(window))
         outcome = outcome.when(F.col("_rank") > 1, F.lit(DUPLICATE))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-EXACT_BYTES = 64 << 10
+EXACT_BYTES = 16 << 10
 REJECT_TEXT_CHARS = 4_000
 
 _ENCODINGS = ("utf-8", "iso8859-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be")
@@ -102,9 +102,10 @@ class Grammar:
 
     def __init__(self, fmt: CsvFormat, width: int, line_ends: bytes, record_bytes: int) -> None:
         self._fmt, self._width, self._line_ends, self._record_bytes = fmt, width, line_ends, record_bytes
+        self._plain_lines = line_ends == b"\n"
         self._delimiter, self._quote = fmt.delimiter.encode(), fmt.quote.encode()
         delimiter, quote = re.escape(self._delimiter), re.escape(self._quote)
-        if line_ends == b"\n":
+        if self._plain_lines:
             end, plain = rb"\r?\n|\r?\Z", rb"[^%b\r\n]*+(?:\r(?!\n|\Z)[^%b\r\n]*+)*+" % (delimiter, delimiter)
         else:
             end, plain = rb"\r\n|[\r\n]|\Z", rb"[^%b\r\n]*+" % delimiter
@@ -116,6 +117,10 @@ class Grammar:
     def record(self, data: bytes, at: int) -> tuple[list[bytes | None], int, bytes] | str:
         """Returns the record at ``at`` as raw values, where the next one starts, and its line end; or what is wrong."""
         stop = min(len(data), at + self._record_bytes)
+        if self._plain_lines and (end_of_line := data.find(b"\n", at, stop)) >= 0:
+            if data.find(self._quote, at, end_of_line) < 0:
+                line = data[at:end_of_line].removesuffix(b"\r")
+                return [value or None for value in line.split(self._delimiter)], end_of_line + 1, b"\n"
         values: list[bytes | None] = []
         position = at
         while found := self._field.match(data, position, stop):
@@ -142,7 +147,8 @@ class Grammar:
 
     def lines(self, data: bytes, start: int, end: int) -> int:
         """Returns how many physical lines end in a piece of ``data``."""
-        return sum(data.count(bytes([line_end]), start, end) for line_end in self._line_ends)
+        others = 0 if self._plain_lines else data.count(b"\r", start, end)
+        return data.count(b"\n", start, end) + others
 
     def read(self, data: bytes, stop: int, line: int) -> tuple[Block, int]:
         """Reads the records that start before ``stop``, exactly.
@@ -185,14 +191,14 @@ class Grammar:
         arrays = [pa.array(column, pa.string()) for column in columns]
         return Block(arrays, np.array(ordinals, dtype=np.int64), records, rejects), at
 
-    def parse(self, data: bytes, line: int) -> list[Block]:
+    def parse(self, data: bytes, line: int) -> Block:
         """Reads whole records whose quotes `boundary` found in place; gives what `read` gives, ten times quicker."""
         import numpy as np
         import pyarrow as pa
         from pyarrow import csv
 
         # Arrow ends a record at a lone return, whatever the file's line ends are.
-        if len(self._line_ends) > 1 or data.count(b"\r") == data.count(b"\r\n"):
+        if not self._plain_lines or data.count(b"\r") == data.count(b"\r\n"):
             names = [str(index) for index in range(self._width)]
             try:
                 table = csv.read_csv(
@@ -213,11 +219,14 @@ class Grammar:
                 pass
             else:
                 count = table.num_rows
-                return [Block([column.combine_chunks() for column in table.columns], np.arange(count), count, [])]
+                return Block([column.combine_chunks() for column in table.columns], np.arange(count), count, [])
         cut = self.boundary(data[: len(data) // 2], last=False) if len(data) > EXACT_BYTES else 0
         if not cut:
-            return [self.read(data, len(data), line)[0]]
-        return self.parse(data[:cut], line) + self.parse(data[cut:], line + self.lines(data, 0, cut))
+            return self.read(data, len(data), line)[0]
+        left, right = self.parse(data[:cut], line), self.parse(data[cut:], line + self.lines(data, 0, cut))
+        columns = [pa.concat_arrays(pair) for pair in zip(left.columns, right.columns, strict=True)]
+        ordinals = np.concatenate([left.ordinals, right.ordinals + left.records])
+        return Block(columns, ordinals, left.records + right.records, left.rejects + right.rejects)
 
     def boundary(self, window: bytes, last: bool) -> int | None:
         """Returns the length of the whole records, all their quotes in place, that ``window`` starts with.

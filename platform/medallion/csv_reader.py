@@ -241,7 +241,7 @@ def _work(
     block_bytes: int,
     record_bytes: int,
     connection: duckdb.DuckDBPyConnection,
-) -> Iterator[Callable[[], list[_Hashed]]]:
+) -> Iterator[Callable[[], _Hashed]]:
     """Yields what is to be done for each piece of each file, in order; the calls may run at the same time."""
     for source, names in files:
         with closing(reopen(source)) as opened:
@@ -255,32 +255,34 @@ def _work(
 def _hashed(
     source: CsvSource,
     names: list[str],
-    parse: Callable[[], list[Block]],
+    parse: Callable[[], Block],
     cursor: duckdb.DuckDBPyConnection,
     sql: str,
-) -> list[_Hashed]:
+) -> _Hashed:
     import pyarrow as pa
 
-    done = []
+    block = parse()
+    table = pa.table(block.columns, names=[f"c{index}" for index in range(len(names))])
     with cursor:
-        for block in parse():
-            table = pa.table(block.columns, names=[f"c{index}" for index in range(len(names))])
-            hashes = cursor.from_arrow(table).project(sql).to_arrow_table().column(0).combine_chunks()
-            done.append((source, names, block, hashes))
-    return done
+        hashes = cursor.from_arrow(table).project(sql).to_arrow_table()
+    return source, names, block, hashes.column(0).combine_chunks()
 
 
-def _in_order(work: Iterator[Callable[[], list[_Hashed]]]) -> Generator[_Hashed, None, None]:
+def _same(block: Block) -> Block:
+    return block
+
+
+def _in_order(work: Iterator[Callable[[], _Hashed]]) -> Generator[_Hashed, None, None]:
     """Does the work on a few threads, not further ahead than that, and yields the results in the work's order."""
     workers = min(4, os.cpu_count() or 1)
-    pending: deque[Future[list[_Hashed]]] = deque()
+    pending: deque[Future[_Hashed]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="csv") as pool:
         for call in work:
             pending.append(pool.submit(call))
             if len(pending) > workers:
-                yield from pending.popleft().result()
+                yield pending.popleft().result()
         while pending:
-            yield from pending.popleft().result()
+            yield pending.popleft().result()
 
 
 def _keep_undecodable(error: UnicodeError) -> tuple[str, int]:
@@ -327,25 +329,30 @@ class _Opened:
     def close(self) -> None:
         self.file.close()
 
-    def blocks(self, block_bytes: int, record_bytes: int) -> Iterator[Callable[[], list[Block]]]:
-        """Yields what gives the blocks of each piece of the file, in order; the calls may run at the same time."""
+    def blocks(self, block_bytes: int, record_bytes: int) -> Iterator[Callable[[], Block]]:
+        """Yields what gives the block of each piece of the file, in order; the calls may run at the same time."""
         grammar, data, line, ended = self.grammar, self.data, self.line, False
+        reach = record_bytes
         while data or not ended:
             if not ended and len(data) < record_bytes:
                 chunk = self.file.read(min(block_bytes, record_bytes - len(data)))
                 data, ended = data + chunk, not chunk
-            cut = grammar.boundary(data[:record_bytes], last=ended and len(data) <= record_bytes)
+            cut = grammar.boundary(data[:reach], last=ended and len(data) <= reach)
             if cut:
                 yield partial(grammar.parse, data[:cut], line)
                 line, data = line + grammar.lines(data, 0, cut), data[cut:]
+                reach = record_bytes
+            elif cut == 0 and reach < min(len(data), record_bytes):
+                reach = record_bytes
             elif cut is None or len(data) >= record_bytes:
                 # Quotes hide where records end: the exact grammar must see as much as a record may have.
                 stop = min(EXACT_BYTES, block_bytes)
+                reach = min(8 * stop, record_bytes)
                 while not ended and len(data) < stop + record_bytes + 2:
                     chunk = self.file.read(block_bytes)
                     data, ended = data + chunk, not chunk
                 block, end = grammar.read(data, min(stop, len(data)), line)
-                yield partial(list, [block])
+                yield partial(_same, block)
                 line, rest = line + grammar.lines(data, 0, end), data[end:]
                 within_line = not ended and not rest and not grammar.ends_line(data)
                 while within_line and not ended:

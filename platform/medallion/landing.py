@@ -236,7 +236,7 @@ class Landing:
 
         try:
             yield
-        except BaseError as error:
+        except (BaseError, FileNotFoundError) as error:
             # The store's message goes on for a page of debug output, which repeats its first paragraph.
             cause = " ".join(str(error).split("Debug source:")[0].split())
             raise LandingError(f"{failure}: {cause} Check the address, the credentials and the rights.") from error

@@ -24,14 +24,12 @@ from medallion.delta.staging import OUTCOME, PASSED, Stage, write_stage
 from medallion.delta.store import column_types, data_files
 from medallion.partitions import WHOLE, Slice, parse_file_value
 from medallion.quality import assess
-from medallion.quarantine import UNPARTITIONED, Rejected, partition_label, row_schema, staged_rejects
+from medallion.quarantine import NO_CSV, UNPARTITIONED, Rejected, line_rejects, partition_label, staged_rejects
 from medallion.tables import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
-NO_CSV = "lines_are_csv"
 REJECTED_SHARE = "rejected_share"
 _HISTORY = 20
 
@@ -62,6 +60,11 @@ class Making:
     def selection(self) -> Slice:
         """The slice that is written."""
         return self.table.select(self.keys)
+
+    @property
+    def _slices(self) -> tuple[str, ...]:
+        """The slices as quarantine names them."""
+        return self.keys or (UNPARTITIONED,)
 
     def run(self, inputs: Mapping[str, Any], landing: Any) -> Iterator[dg.AssetCheckResult | dg.Output[Candidate]]:
         """Make the candidate; nothing is visible before every blocking check has passed.
@@ -125,8 +128,9 @@ class Making:
         stage = self._write(annotate(self._declared(result), table.contract, table.latest_by))
         check_declared(table.label, table.contract.delta_schema(), stage.schema)
         placed = self._placed(stage)
-        rejected = staged_rejects(stage, table.path, self.selection, placed, self.run_id)
-        return stage, audit_rows(stage, table.contract, self.storage.engine.spark_session), rejected
+        spark = self.storage.engine.spark_session
+        rejected = staged_rejects(stage, table.path, self._slices, placed, self.run_id, spark)
+        return stage, audit_rows(stage, table.contract, spark), rejected
 
     def _stage_arrivals(self, read: Any, arrivals: Arrivals) -> tuple[Stage, RowAudit, Rejected]:
         """Stage text rows as they stream from the files; the lines that are no CSV are known at the end of it."""
@@ -138,10 +142,8 @@ class Making:
             samples = tuple({"file": r["source_file"], "line": r["line"]} for r in rejects.slice(0, 5).to_pylist())
             broken = {NO_CSV: RuleCount(rejects.num_rows, samples)}
         audit = RowAudit(stage.rows(PASSED), rejects.num_rows, duplicates=0, merged=0, broken=broken)
-        slices = self.keys or (UNPARTITIONED,)
-        return stage, audit, Rejected(
-            self.table.path, slices, rejects.num_rows, lambda: iter([_line_rejects(rejects, arrivals)]), self.run_id
-        )
+        rejected = line_rejects(rejects, self.table.path, self._slices, arrivals.slice_of_file, self.run_id)
+        return stage, audit, rejected
 
     def _write(self, frame: Any) -> Stage:
         partition_by = tuple(self.table.partition_columns.values())
@@ -367,18 +369,3 @@ def _null_counts(stage: Stage, table: Table) -> dict[str, int]:
                 counts[name] += nulls[name]
     return counts
 
-
-def _line_rejects(rejects: pa.Table, arrivals: Arrivals) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    rows = [
-        {
-            "slice": arrivals.slice_of_file(row["source_file"]),
-            "rules": [NO_CSV],
-            "raw": row["text"],
-            "source_file": row["source_file"],
-            "source_row": row["line"],
-        }
-        for row in rejects.to_pylist()
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=row_schema())

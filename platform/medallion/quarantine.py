@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medallion.delta.staging import OUTCOME, REJECTED, Stage
+from medallion.delta.frames import stage_writer
+from medallion.delta.publish import Write, publish
+from medallion.delta.staging import OUTCOME, REJECTED, Stage, write_stage
 from medallion.delta.store import DeltaStore
-from medallion.partitions import Slice
+from medallion.partitions import Dimension, Slice
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
 
 UNPARTITIONED = "table"
 """The slice name of a table without partitions."""
 _PATH = "quarantine"
-_PARTITION_BY = ["layer", "slice"]
+_PARTITION_BY = ("layer", "slice")
+NO_CSV = "lines_are_csv"
+"""The rule that a line breaks which is no record of its file."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,14 @@ class Rejected:
         table: path of the table they were meant for.
         slices: every slice that was written; those without rejected rows end up empty.
         rows: number of rejected rows.
-        batches: gives the rows: slice, rules, raw, source_file, source_row.
+        frame: gives the rows, as `schema()` says.
         run_id: the run that rejected them.
     """
 
     table: tuple[str, str, str]
     slices: tuple[str, ...]
     rows: int
-    batches: Callable[[], Iterator[pa.RecordBatch]]
+    frame: Callable[[], Any]
     run_id: str
 
 
@@ -44,17 +49,20 @@ def quarantine_path(table: Sequence[str]) -> tuple[str, str, str]:
     return (_PATH, table[1], table[2])
 
 
-def row_schema() -> pa.Schema:
-    """Columns that a source of rejected rows gives."""
+def schema() -> pa.Schema:
+    """Columns of a quarantine table."""
     import pyarrow as pa
 
     return pa.schema(
         [
+            ("layer", pa.string()),
             ("slice", pa.string()),
             ("rules", pa.list_(pa.string())),
             ("raw", pa.string()),
             ("source_file", pa.string()),
             ("source_row", pa.int64()),
+            ("run_id", pa.string()),
+            ("quarantined_at", pa.timestamp("us", tz="UTC")),
         ]
     )
 
@@ -65,55 +73,86 @@ def replace_slices(store: DeltaStore, rejected: Rejected) -> int:
     Returns:
         Rows in quarantine for these slices now.
     """
-    from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+    from deltalake import Schema
 
-    path = quarantine_path(rejected.table)
-    table = store.find(path)
-    if table is None and not rejected.rows:
-        return 0
-    schema = _table_schema()
-    if table is None:
-        DeltaTable.create(
-            store.uri(path),
-            Schema.from_arrow(schema),
-            mode="ignore",
-            partition_by=_PARTITION_BY,
-            storage_options=dict(store.storage_options),
-        )
-        table = store.open(path)
     layer = rejected.table[0]
-    held = {part["slice"] for part in table.partitions() if part["layer"] == layer}
-    if not rejected.rows and not held & set(rejected.slices):
-        return 0
-    names = ", ".join(_literal(name) for name in rejected.slices)
-    write_deltalake(
-        table,
-        _stamped(rejected, schema),
-        mode="overwrite",
-        predicate=f"layer = {_literal(layer)} AND slice IN ({names})",
-        storage_options=dict(store.storage_options),
-        commit_properties=CommitProperties(
-            custom_metadata={"dagster/run_id": rejected.run_id, "dagster/asset_key": "/".join(rejected.table)},
-            max_commit_retries=50,
-        ),
+    path = quarantine_path(rejected.table)
+    if not rejected.rows:
+        table = store.find(path)
+        held = {part["slice"] for part in table.partitions() if part["layer"] == layer} if table else set()
+        if not held & set(rejected.slices):
+            return 0
+    frame = rejected.frame() if rejected.rows else schema().empty_table()
+    stage = write_stage(store, path, _PARTITION_BY, stage_writer(frame, store))
+    selection = Slice(((Dimension("layer", (layer,)), Dimension("slice", rejected.slices)),), keys=rejected.slices)
+    published = publish(
+        Write(
+            stage=stage,
+            selection=selection,
+            schema=Schema.from_arrow(schema()),
+            partition_by=_PARTITION_BY,
+            commit={"dagster/run_id": rejected.run_id, "dagster/asset_key": "/".join(rejected.table)},
+        )
     )
+    stage.discard(keep=published.kept)
     return rejected.rows
 
 
 def staged_rejects(
-    stage: Stage, table: tuple[str, str, str], selection: Slice, placed: Mapping[str, str], run_id: str
+    stage: Stage,
+    table: tuple[str, str, str],
+    slices: tuple[str, ...],
+    placed: Mapping[str, str],
+    run_id: str,
+    spark: SparkSession,
 ) -> Rejected:
     """The rejected rows of a stage.
 
     Args:
         stage: where they are.
         table: the table they were meant for.
-        selection: the slice that is written.
-        placed: partition key by the label of raw partition values, see `partition_label`.
+        slices: the slices that are written.
+        placed: slice by `partition_label` of the staged rows.
+        run_id: the run.
+        spark: reads the stage.
+    """
+    frame = lambda: _staged_frame(stage, table[0], slices, placed, run_id, spark)  # noqa: E731
+    return Rejected(table, slices, stage.rows(REJECTED), frame, run_id)
+
+
+def line_rejects(
+    lines: pa.Table, table: tuple[str, str, str], slices: tuple[str, ...], slice_of: Callable[[str], str], run_id: str
+) -> Rejected:
+    """Lines of landed files that are no records.
+
+    Args:
+        lines: columns source_file, line, text, reason.
+        table: the bronze table they were meant for.
+        slices: the slices that are written.
+        slice_of: the slice that a source file belongs to.
         run_id: the run.
     """
-    slices = selection.keys or (UNPARTITIONED,)
-    return Rejected(table, slices, stage.rows(REJECTED), lambda: _staged_batches(stage, slices, placed), run_id)
+    now = dt.datetime.now(dt.UTC)
+    rows = [
+        {
+            "layer": table[0],
+            "slice": slice_of(line["source_file"]),
+            "rules": [NO_CSV],
+            "raw": line["text"],
+            "source_file": line["source_file"],
+            "source_row": line["line"],
+            "run_id": run_id,
+            "quarantined_at": now,
+        }
+        for line in lines.to_pylist()
+    ]
+
+    def frame() -> pa.Table:
+        import pyarrow as pa
+
+        return pa.Table.from_pylist(rows, schema=schema())
+
+    return Rejected(table, slices, len(rows), frame, run_id)
 
 
 def partition_label(columns: Sequence[str], values: Mapping[str, Any]) -> str:
@@ -121,60 +160,32 @@ def partition_label(columns: Sequence[str], values: Mapping[str, Any]) -> str:
     return "/".join(f"{column}={values[column]}" for column in columns)
 
 
-def _staged_batches(stage: Stage, slices: Sequence[str], placed: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-    import json
-
+def _staged_frame(
+    stage: Stage, layer: str, slices: tuple[str, ...], placed: Mapping[str, str], run_id: str, spark: SparkSession
+) -> DataFrame:
     import pyarrow as pa
+    from pyspark.sql import functions as F
 
-    names = {item.name for item in stage.schema.fields}
-    partition_columns = [name for name in stage.delta.metadata().partition_columns if name != OUTCOME]
-    columns = ["_raw", "_errors", *partition_columns, *(["_batch"] if "_batch" in names else [])]
-    scan = stage.delta.scan(columns=list(dict.fromkeys(columns)), predicate=f"{OUTCOME} = '{REJECTED}'")
-    known = set(slices)
-    for batch in pa.RecordBatchReader.from_stream(scan):
-        rows = []
-        for row in batch.to_pylist():
-            raw = json.loads(row["_raw"])
+    from medallion.engine.frames import from_arrow, read_delta
+
+    rows = read_delta(spark, stage.uri).where(F.col(OUTCOME) == REJECTED)
+    columns = [name for name in stage.delta.metadata().partition_columns if name != OUTCOME]
+    place = F.lit(slices[0])
+    if columns:
+        parts = [F.concat(F.lit(f"{name}="), F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("None"))) for name in columns]
+        places = pa.table({"_label": list(placed), "_place": list(placed.values())})
+        rows = rows.withColumn("_label", F.concat_ws("/", *parts)).join(from_arrow(spark, places), "_label", "left")
+        place = F.coalesce(F.col("_place"), place)
+        if "_batch" in rows.columns:
             # The batch a row arrived in tells its slice even where the partition column itself is what is wrong.
-            place = row.get("_batch")
-            if place not in known:
-                place = placed.get(partition_label(partition_columns, row), slices[0])
-            rows.append(
-                {
-                    "slice": place,
-                    "rules": row["_errors"],
-                    "raw": row["_raw"],
-                    "source_file": raw.get("_source_file"),
-                    "source_row": raw.get("_source_row"),
-                }
-            )
-        yield pa.RecordBatch.from_pylist(rows, schema=row_schema())
-
-
-def _table_schema() -> pa.Schema:
-    import pyarrow as pa
-
-    extra = [("layer", pa.string()), ("run_id", pa.string()), ("quarantined_at", pa.timestamp("us", tz="UTC"))]
-    return pa.schema([*row_schema(), *[pa.field(name, kind) for name, kind in extra]])
-
-
-def _stamped(rejected: Rejected, schema: pa.Schema) -> pa.RecordBatchReader:
-    import pyarrow as pa
-
-    now = dt.datetime.now(dt.UTC)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in rejected.batches():
-            n = batch.num_rows
-            stamp = [
-                pa.array([rejected.table[0]] * n, pa.string()),
-                pa.array([rejected.run_id] * n, pa.string()),
-                pa.array([now] * n, pa.timestamp("us", tz="UTC")),
-            ]
-            yield pa.RecordBatch.from_arrays([*batch.columns, *stamp], schema=schema)
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+            place = F.when(F.col("_batch").isin(*slices), F.col("_batch")).otherwise(place)
+    return rows.select(
+        F.lit(layer).alias("layer"),
+        place.alias("slice"),
+        F.col("_errors").alias("rules"),
+        F.col("_raw").alias("raw"),
+        F.get_json_object("_raw", "$._source_file").alias("source_file"),
+        F.get_json_object("_raw", "$._source_row").cast("long").alias("source_row"),
+        F.lit(run_id).alias("run_id"),
+        F.lit(dt.datetime.now(dt.UTC)).alias("quarantined_at"),
+    )

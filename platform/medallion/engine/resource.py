@@ -142,7 +142,9 @@ def stop_sessions() -> None:
 def _forget(session: "SparkSession") -> None:
     # Its server is gone, so releasing it would wait for retries; stopped it must be, or it stays PySpark's default.
     session.release_session_on_close = False  # type: ignore[attr-defined]
-    session.stop()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*RETRIES_EXCEEDED", category=UserWarning)
+        session.stop()
 
 
 def _connect(url: str, config: "Mapping[str, str]") -> "SparkSession":

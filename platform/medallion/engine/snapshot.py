@@ -57,7 +57,8 @@ def read_snapshot(spark: SparkSession, uri: str, version: int) -> DataFrame:
         values = tuple(action["partition"][name] for name in partitions) if partitions else ()
         files[values].append(_address(uri, action["path"]))
     reader = spark.read.schema(_without(schema, partitions))
-    _verify_files(reader.parquet(*chain.from_iterable(files.values())), uri, version, [row["num_records"] for row in actions])
+    recorded = [action["num_records"] for action in actions]
+    _verify_files(reader.parquet(*chain.from_iterable(files.values())), uri, version, recorded)
 
     def slice_of(values: tuple[Any, ...]) -> DataFrame:
         literals = {
