@@ -198,7 +198,22 @@ def _end(children: list[_Child], stop: _Stop) -> None:
 
 def _has_members(child: _Child) -> bool:
     child.process.poll()
-    return _signal_session(child, 0)
+    return _signal_session(child, 0) and not _only_zombies(child.process.pid)
+
+
+def _only_zombies(group: int) -> bool:
+    """Whether all that is left of a group waits for an init process that may never collect it, as in containers."""
+    members = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _parent, group_of_process = path.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(group_of_process) == group:
+            members += 1
+            if state != "Z":
+                return False
+    return members > 0
 
 
 def _signal_session(child: _Child, number: int) -> bool:

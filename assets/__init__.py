@@ -1,0 +1,1 @@
+"""The domains, one package each; each declares its tables in bronze, silver and gold modules."""

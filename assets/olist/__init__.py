@@ -1,0 +1,1 @@
+"""The public Olist e-commerce dataset: from the shop exports to marts."""

@@ -1,0 +1,30 @@
+"""The composition root: every domain's tables, the resources of this environment, and what starts runs."""
+
+import dagster as dg
+
+from medallion.domains import declared_tables
+from medallion.graph import build_assets
+from medallion.settings import Settings
+from resources import build_resources
+from sensors import build_automation
+
+
+def build(settings: Settings) -> dg.Definitions:
+    """Put the platform together.
+
+    Args:
+        settings: of this environment.
+    """
+    tables = declared_tables(settings.domains)
+    automation = build_automation(tables, settings)
+    return dg.Definitions(
+        assets=build_assets(tables),
+        jobs=automation.jobs,
+        sensors=automation.sensors,
+        schedules=automation.schedules,
+        resources=build_resources(settings),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build(Settings())
