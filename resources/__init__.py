@@ -2,12 +2,21 @@
 
 from typing import Any
 
+import dagster as dg
 from dagster_deltalake.config import ClientConfig, LocalConfig, S3Config
 
 from medallion.delta.io_manager import LakeIOManager
 from medallion.engine.resource import SparkEngine
 from medallion.landing_resource import LandingZone
 from medallion.settings import Settings
+
+_S3_FIELDS = {
+    "AWS_ACCESS_KEY_ID": "access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "AWS_SESSION_TOKEN": "token",
+    "AWS_REGION": "region",
+    "AWS_ENDPOINT_URL": "endpoint",
+}
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -16,26 +25,20 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     Args:
         settings: where the lake and the landing zone are and which engine computes.
     """
+    engine = SparkEngine(profile=settings.engine, memory_bytes=settings.engine_memory)
     options = settings.storage_options
-    engine = SparkEngine(profile=settings.engine, memory_bytes=settings.engine_memory, storage_options=options)
-    if settings.lake_uri.startswith("s3"):
-        storage: LocalConfig | S3Config = S3Config(
-            access_key_id=options.get("AWS_ACCESS_KEY_ID"),
-            secret_access_key=options.get("AWS_SECRET_ACCESS_KEY"),
-            token=options.get("AWS_SESSION_TOKEN"),
-            region=options.get("AWS_REGION"),
-            endpoint=options.get("AWS_ENDPOINT_URL"),
-        )
-    else:
-        storage = LocalConfig()
+    # As EnvVar a credential is read when a run starts, and the UI shows the variable's name, never its value. The
+    # engine and the landing zone read the same variables themselves.
+    credentials = {field: dg.EnvVar(name) for name, field in _S3_FIELDS.items() if name in options}
+    remote = settings.lake_uri.startswith("s3")
     allow_http = options.get("AWS_ALLOW_HTTP", "").lower() == "true"
     return {
         "engine": engine,
         "io_manager": LakeIOManager(
             root_uri=settings.lake_uri,
-            storage_options=storage,
+            storage_options=S3Config(**credentials) if remote else LocalConfig(),
             client_options=ClientConfig(allow_http=True) if allow_http else None,
             engine=engine,
         ),
-        "landing": LandingZone(root_uri=settings.landing_uri, storage_options=options),
+        "landing": LandingZone(root_uri=settings.landing_uri),
     }
