@@ -40,5 +40,5 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             client_options=ClientConfig(allow_http=True) if allow_http else None,
             engine=engine,
         ),
-        "landing": LandingZone(root_uri=settings.landing_uri),
+        "landing": LandingZone(root_uri=settings.landing_uri, allow_http=allow_http),
     }

@@ -95,6 +95,7 @@ def land(source: Path, landing: Landing, progress: Progress | None = None) -> La
 
     Orders, order items, payments, reviews and customers are split by the month of the order's purchase, the others land
     whole. Records are copied byte for byte, in their order, under the file's own header line; blank lines are left out.
+    A month with orders gets a file of every monthly table, with the header alone where the table has no row.
     No record is dropped: an order without a readable purchase date lands in the month of its first other readable
     date (approval, carrier, delivery, estimate), and whatever has no month by then lands in the latest month, where
     the typed tables will put it in quarantine. The report counts both. Rows that repeat an order id stay together,
@@ -354,6 +355,9 @@ def _split(
             if done - reported >= _REPORT_EVERY:
                 reported = done
                 tell(table, done // 2, total)
+    # A month with orders but, say, no review is exported as the header alone; an absent file is a failed export.
+    for month in set(months.values()) - outputs.keys():
+        (folder / month).write_bytes(header.line + line_end)
     report.rows[table] = rows
     if undated:
         report.undated[table] = undated

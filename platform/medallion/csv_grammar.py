@@ -3,8 +3,8 @@
 The grammar is RFC 4180 with four answers to what it leaves open:
 
 - an unquoted empty field is NULL, a quoted empty one is ``''``; a quote inside an unquoted field is part of the value;
-- a record ends with ``\\n`` or ``\\r\\n``, and a lone ``\\r`` is part of the value; only in a file whose first record ends
-  with a lone ``\\r`` does every ``\\r`` and every ``\\n`` end one. Blank lines are no records;
+- a record ends with ``\\n`` or ``\\r\\n``, and a lone ``\\r`` is part of the value; only in a file whose first record
+  ends with a lone ``\\r`` does every ``\\r`` and every ``\\n`` end one. Blank lines are no records;
 - a record with the wrong number of fields, or with bytes that the encoding doesn't have, is rejected whole;
 - a record whose quotes are wrong (never closed, or text after the closing one) says nothing about where it ends, so its
   first line alone is rejected and reading goes on at the next line: a stray quote can't swallow the rest of the file.
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ class CsvFormat:
             known = False
         if not known:
             raise ValueError(
-                f"CsvFormat.encoding={self.encoding!r} is not one of utf-8, latin-1, cp1252, utf-16, utf-16-le, utf-16-be; "
-                "declare one of these, or convert the files before they land"
+                f"CsvFormat.encoding={self.encoding!r} is not one of utf-8, latin-1, cp1252, utf-16, utf-16-le, "
+                "utf-16-be; declare one of these, or convert the files before they land"
             )
 
     @property
@@ -88,10 +90,26 @@ class Block:
     rejects: list[Reject]
 
 
+def join_blocks(blocks: Sequence[Block]) -> Block:
+    """Returns one block of the records of consecutive ones."""
+    import numpy as np
+    import pyarrow as pa
+
+    if len(blocks) == 1:
+        return blocks[0]
+    starts = accumulate((block.records for block in blocks), initial=0)
+    return Block(
+        [pa.concat_arrays(arrays) for arrays in zip(*(block.columns for block in blocks), strict=True)],
+        np.concatenate([block.ordinals + start for block, start in zip(blocks, starts, strict=False)]),
+        sum(block.records for block in blocks),
+        [reject for block in blocks for reject in block.rejects],
+    )
+
+
 class Grammar:
     """Reads records out of bytes: `parse` is quick and needs a `boundary`, `read` is exact everywhere and needs none.
 
-    Bytes are UTF-8, where one that the file's encoding doesn't have is a lone surrogate U+DC00 + byte, which no UTF-8 has.
+    Bytes are UTF-8; one that the file's encoding doesn't have is a lone surrogate, U+DC00 + byte, which is no UTF-8.
 
     Args:
         fmt: Delimiter, quote and encoding; the encoding is only named in reasons.
@@ -150,13 +168,14 @@ class Grammar:
         others = 0 if self._plain_lines else data.count(b"\r", start, end)
         return data.count(b"\n", start, end) + others
 
-    def read(self, data: bytes, stop: int, line: int) -> tuple[Block, int]:
-        """Reads the records that start before ``stop``, exactly.
+    def read(self, data: bytes, at: int, stop: int, line: int) -> tuple[Block, int]:
+        """Reads the records that start at ``at`` and before ``stop``, exactly.
 
         Args:
-            data: Bytes from the start of a record on; ``record_bytes`` + 2 more than ``stop``, or up to the file's end.
+            data: Bytes up to at least ``record_bytes`` + 2 behind ``stop``, or up to the file's end.
+            at: Where a record starts.
             stop: Where no record starts any more.
-            line: The physical line that ``data`` starts with.
+            line: The physical line at ``at``.
 
         Returns:
             The block, and where the next record starts.
@@ -167,7 +186,7 @@ class Grammar:
         columns: list[list[str | None]] = [[] for _ in range(self._width)]
         ordinals: list[int] = []
         rejects: list[Reject] = []
-        at = records = 0
+        records = 0
         while at < stop:
             record = self.record(data, at)
             reason = record if isinstance(record, str) else ""
@@ -222,11 +241,9 @@ class Grammar:
                 return Block([column.combine_chunks() for column in table.columns], np.arange(count), count, [])
         cut = self.boundary(data[: len(data) // 2], last=False) if len(data) > EXACT_BYTES else 0
         if not cut:
-            return self.read(data, len(data), line)[0]
+            return self.read(data, 0, len(data), line)[0]
         left, right = self.parse(data[:cut], line), self.parse(data[cut:], line + self.lines(data, 0, cut))
-        columns = [pa.concat_arrays(pair) for pair in zip(left.columns, right.columns, strict=True)]
-        ordinals = np.concatenate([left.ordinals, right.ordinals + left.records])
-        return Block(columns, ordinals, left.records + right.records, left.rejects + right.rejects)
+        return join_blocks([left, right])
 
     def boundary(self, window: bytes, last: bool) -> int | None:
         """Returns the length of the whole records, all their quotes in place, that ``window`` starts with.

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion.csv_grammar import EXACT_BYTES, Block, CsvFormat, Grammar, Reject
+from medallion.csv_grammar import EXACT_BYTES, Block, CsvFormat, Grammar, Reject, join_blocks
 
 if TYPE_CHECKING:
     import duckdb
@@ -160,8 +160,8 @@ def read_csv(
         for name in found:
             if names.setdefault(name.lower(), name) != name:
                 raise CsvFileError(
-                    f"{source.path}: column {name!r} and column {names[name.lower()]!r} of another file or of the declaration "
-                    "differ only in case, which a table can't hold; rename one where it is written"
+                    f"{source.path}: column {name!r} and column {names[name.lower()]!r} of another file or of the "
+                    "declaration differ only in case, which a table can't hold; rename one where it is written"
                 )
     schema = pa.schema(
         [
@@ -209,9 +209,9 @@ def read_csv(
 def row_hash_text(row: dict[str, str | None], columns: Sequence[str]) -> str:
     """Returns the text whose SHA-256 (of its UTF-8, in hex) is a row's ``_row_hash``.
 
-    For each of the row's columns by name: the name's length, ``:``, the name, the value's length, ``:``, the value, where
-    lengths are in bytes and a NULL's length is empty; a NULL in a column that isn't declared is left out. So NULL differs
-    from ``''``, the file's column order doesn't matter, and a column that another file adds changes no row's hash.
+    For each of the row's columns by name: the name's length, ``:``, the name, the value's length, ``:``, the value,
+    where lengths are in bytes and a NULL's length is empty; a NULL in a column that isn't declared is left out. So NULL
+    differs from ``''``, the file's column order doesn't matter, and a column that another file adds changes no hash.
     """
     parts = []
     for name, value in sorted(row.items()):
@@ -266,10 +266,6 @@ def _hashed(
     with cursor:
         hashes = cursor.from_arrow(table).project(sql).to_arrow_table()
     return source, names, block, hashes.column(0).combine_chunks()
-
-
-def _same(block: Block) -> Block:
-    return block
 
 
 def _in_order(work: Iterator[Callable[[], _Hashed]]) -> Generator[_Hashed, None, None]:
@@ -331,36 +327,52 @@ class _Opened:
 
     def blocks(self, block_bytes: int, record_bytes: int) -> Iterator[Callable[[], Block]]:
         """Yields what gives the block of each piece of the file, in order; the calls may run at the same time."""
-        grammar, data, line, ended = self.grammar, self.data, self.line, False
+        pieces: list[Callable[[], Block]] = []
+        size = 0
+        for piece, length in self._pieces(block_bytes, record_bytes):
+            pieces.append(piece)
+            size += length
+            if size >= block_bytes // 2:
+                yield partial(_parse, pieces)
+                pieces, size = [], 0
+        if pieces:
+            yield partial(_parse, pieces)
+
+    def _pieces(self, block_bytes: int, record_bytes: int) -> Iterator[tuple[Callable[[], Block], int]]:
+        grammar, data, at, line, ended = self.grammar, self.data, 0, self.line, False
         reach = record_bytes
-        while data or not ended:
-            if not ended and len(data) < record_bytes:
-                chunk = self.file.read(min(block_bytes, record_bytes - len(data)))
-                data, ended = data + chunk, not chunk
-            cut = grammar.boundary(data[:reach], last=ended and len(data) <= reach)
+        while at < len(data) or not ended:
+            if not ended and len(data) - at < reach:
+                chunk = self.file.read(min(block_bytes, reach - (len(data) - at)))
+                data, at, ended = data[at:] + chunk, 0, not chunk
+            window = data[at : at + reach]
+            cut = grammar.boundary(window, last=ended and at + len(window) == len(data))
             if cut:
-                yield partial(grammar.parse, data[:cut], line)
-                line, data = line + grammar.lines(data, 0, cut), data[cut:]
+                yield partial(grammar.parse, window[:cut], line), cut
+                line, at = line + grammar.lines(window, 0, cut), at + cut
                 reach = record_bytes
-            elif cut == 0 and reach < min(len(data), record_bytes):
+            elif cut == 0 and reach < record_bytes:
                 reach = record_bytes
-            elif cut is None or len(data) >= record_bytes:
+            elif cut is None or len(window) == record_bytes:
                 # Quotes hide where records end: the exact grammar must see as much as a record may have.
                 stop = min(EXACT_BYTES, block_bytes)
                 reach = min(8 * stop, record_bytes)
-                while not ended and len(data) < stop + record_bytes + 2:
+                while not ended and len(data) - at < stop + record_bytes + 2:
                     chunk = self.file.read(block_bytes)
-                    data, ended = data + chunk, not chunk
-                block, end = grammar.read(data, min(stop, len(data)), line)
-                yield partial(_same, block)
-                line, rest = line + grammar.lines(data, 0, end), data[end:]
-                within_line = not ended and not rest and not grammar.ends_line(data)
+                    data, at, ended = data[at:] + chunk, 0, not chunk
+                block, end = grammar.read(data, at, min(at + stop, len(data)), line)
+                yield partial(join_blocks, [block]), end - at
+                line, at = line + grammar.lines(data, at, end), end
+                within_line = at == len(data) and not grammar.ends_line(data)
                 while within_line and not ended:
-                    chunk = self.file.read(block_bytes)
-                    end = grammar.next_line(chunk, 0)
-                    line, rest, ended = line + grammar.lines(chunk, 0, end), chunk[end:], not chunk
-                    within_line = not grammar.ends_line(chunk[:end])
-                data = rest
+                    data = self.file.read(block_bytes)
+                    at = grammar.next_line(data, 0)
+                    line, ended = line + grammar.lines(data, 0, at), not data
+                    within_line = not grammar.ends_line(data[:at])
+
+
+def _parse(pieces: Sequence[Callable[[], Block]]) -> Block:
+    return join_blocks([piece() for piece in pieces])
 
 
 def _open(source: CsvSource, fmt: CsvFormat, columns: Sequence[str], record_bytes: int) -> _Opened:
@@ -407,8 +419,8 @@ def _behind_header(file: _Utf8File, path: Path, fmt: CsvFormat, columns: Sequenc
         _check_names(f"{path}: the header", names)
         if missing := [name for name in columns if name not in names]:
             raise CsvFileError(
-                f"{path}: declared columns {missing} are missing; the header has {names}. Deliver the file again, or change "
-                "the declared columns, delimiter or encoding"
+                f"{path}: declared columns {missing} are missing; the header has {names}. Deliver the file again, or "
+                "change the declared columns, delimiter or encoding"
             )
         if not records.strip(b"\r\n"):
             raise CsvFileError(f"{path}: has a header and no record; deliver it again, or remove it")

@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from medallion.object_store import open_store
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -23,14 +24,6 @@ SNAPSHOT = "snapshot"
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".inprogress", "~")
 _CHUNK_BYTES = 1 << 20
 _PLAIN_MD5 = re.compile(r"[0-9a-f]{32}")
-_OPTIONS = {
-    "AWS_ENDPOINT_URL": "endpoint",
-    "AWS_ACCESS_KEY_ID": "access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
-    "AWS_SESSION_TOKEN": "session_token",
-    "AWS_REGION": "region",
-    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "virtual_hosted_style_request",
-}
 
 
 class LandingError(Exception):
@@ -75,7 +68,6 @@ class Landing:
         if separator and scheme not in ("s3", "s3a", "file"):
             raise LandingError(f"The landing root {root} is neither a local folder nor s3://bucket/prefix.")
         self._folder = None if separator and scheme != "file" else Path(rest if separator else self.root).absolute()
-        self._address = rest
         self._opened: ObjectStore | None = None
 
     def __repr__(self) -> str:
@@ -244,24 +236,8 @@ class Landing:
     @property
     def _store(self) -> ObjectStore:
         if self._opened is None:
-            self._opened = self._open()
+            self._opened = open_store(self.root, self._options)
         return self._opened
-
-    def _open(self) -> ObjectStore:
-        from obstore.store import LocalStore, S3Store
-
-        if self._folder is not None:
-            return LocalStore(prefix=self._folder)
-        bucket, _, prefix = self._address.partition("/")
-        config = {name: self._options[option] for option, name in _OPTIONS.items() if option in self._options}
-        http = self._options.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1")
-        return S3Store(
-            bucket,
-            prefix=prefix or None,
-            config=config,  # type: ignore[arg-type]
-            client_options={"allow_http": http},
-            retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
-        )
 
 
 def _landed(meta: ObjectMeta) -> LandedFile:

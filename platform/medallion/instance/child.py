@@ -29,9 +29,6 @@ def main() -> None:
     parser.add_argument("arguments", nargs="*", help="Its arguments.")
     options = parser.parse_args()
 
-    # A shell starts background jobs with SIGINT ignored; Dagster copies that to SIGTERM, so nothing could stop it.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, args=(options.parent_pipe,), daemon=True).start()
 
     if options.after:

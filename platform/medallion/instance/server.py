@@ -160,6 +160,11 @@ class _Stop:
 
 @contextmanager
 def _stop_signals() -> Iterator[_Stop]:
+    """Handle the signals here, which also resets them in children.
+
+    A shell starts background jobs with SIGINT ignored; a child that inherits that can't be stopped by SIGINT, and in
+    Dagster, which copies the handler, not by SIGTERM either. A handler isn't inherited: the child gets the default.
+    """
     stop = _Stop()
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
