@@ -76,7 +76,7 @@ class Contract:
     rules: tuple[RowRule, ...]
 
     @classmethod
-    def of(cls, model: type[DataFrameModel]) -> Contract:
+    def of(cls, model: type[DataFrameModel[Any]]) -> Contract:
         """Compile a model.
 
         Raises:
@@ -168,7 +168,7 @@ def _column(model: str, name: str, column: Any) -> ContractColumn:
     )
 
 
-def _model_rules(model: type[DataFrameModel]) -> list[RowRule]:
+def _model_rules(model: type[DataFrameModel[Any]]) -> list[RowRule]:
     rules = []
     names = dict.fromkeys(name for base in reversed(model.__mro__) for name in vars(base))
     for name in names:
@@ -184,6 +184,6 @@ def _delta_type(spark_type: DataType) -> Any:
     """The Delta type of a Spark type; both share Spark's JSON schema notation."""
     from deltalake.schema import ArrayType, MapType, PrimitiveType, StructType
 
-    kinds = {"array": ArrayType, "map": MapType, "struct": StructType}
+    kinds: dict[str, Any] = {"array": ArrayType, "map": MapType, "struct": StructType}
     kind = kinds.get(spark_type.typeName(), PrimitiveType)
     return kind.from_json(spark_type.json())

@@ -135,10 +135,10 @@ class Grammar:
     def record(self, data: bytes, at: int) -> tuple[list[bytes | None], int, bytes] | str:
         """Returns the record at ``at`` as raw values, where the next one starts, and its line end; or what is wrong."""
         stop = min(len(data), at + self._record_bytes)
-        if self._plain_lines and (end_of_line := data.find(b"\n", at, stop)) >= 0:
-            if data.find(self._quote, at, end_of_line) < 0:
-                line = data[at:end_of_line].removesuffix(b"\r")
-                return [value or None for value in line.split(self._delimiter)], end_of_line + 1, b"\n"
+        line_end = data.find(b"\n", at, stop) if self._plain_lines else -1
+        if line_end >= 0 and data.find(self._quote, at, line_end) < 0:
+            line = data[at:line_end].removesuffix(b"\r")
+            return [value or None for value in line.split(self._delimiter)], line_end + 1, b"\n"
         values: list[bytes | None] = []
         position = at
         while found := self._field.match(data, position, stop):

@@ -4,7 +4,7 @@ import pandera.pyspark as pa
 import pyspark.sql.types as T
 
 
-class Landed(pa.DataFrameModel):
+class Landed(pa.DataFrameModel):  # type: ignore[type-arg]
     """A landed row as text, with where it came from."""
 
     ingested_at: T.TimestampType() = pa.Field(  # type: ignore[valid-type]

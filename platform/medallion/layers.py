@@ -45,7 +45,7 @@ def gold(**declaration: Any) -> Decorator:
 def table(
     layer: Layer,
     *,
-    contract: type[DataFrameModel],
+    contract: type[DataFrameModel[Any]],
     partitions: dg.PartitionsDefinition[Any] | None = None,
     ins: Mapping[str, str | dg.AssetIn] | None = None,
     domain: str | None = None,

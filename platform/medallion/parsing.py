@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medallion.contracts import Contract, ContractColumn
 from medallion.rules import UNPARSED, parses
@@ -17,7 +17,7 @@ _ISO_DATE = "yyyy-MM-dd"
 _PATTERN_DIGITS = re.compile(r"y+|M+|d+|H+|m+|s+")
 
 
-def parse(raw: DataFrame, model: type[DataFrameModel]) -> DataFrame:
+def parse(raw: DataFrame, model: type[DataFrameModel[Any]]) -> DataFrame:
     """Add the columns that the contract declares a `source` for, trimmed and typed.
 
     Empty text is NULL. Text that is not a value of the declared type in the declared format is NULL too, and the row

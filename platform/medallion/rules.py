@@ -71,7 +71,8 @@ def _col(name: str) -> Column:
 def _between(c: Column, a: Mapping[str, Any]) -> Column:
     low = c >= a["min_value"] if a.get("include_min", True) else c > a["min_value"]
     high = c <= a["max_value"] if a.get("include_max", True) else c < a["max_value"]
-    return low & high
+    both: Column = low & high
+    return both
 
 
 def _length(c: Column, a: Mapping[str, Any]) -> Column:
@@ -79,7 +80,8 @@ def _length(c: Column, a: Mapping[str, Any]) -> Column:
 
     size = F.length(c)
     if a.get("exact_value") is not None:
-        return size == a["exact_value"]
+        exact: Column = size == a["exact_value"]
+        return exact
     condition = F.lit(True)
     if a.get("min_value") is not None:
         condition = condition & (size >= a["min_value"])

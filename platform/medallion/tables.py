@@ -53,7 +53,7 @@ class Table:
     domain: str
     name: str
     transform: Callable[..., Any]
-    model: type[DataFrameModel]
+    model: type[DataFrameModel[Any]]
     inputs: Mapping[str, dg.AssetIn]
     partitions: dg.PartitionsDefinition[Any] | None = None
     mode: WriteMode = "replace"

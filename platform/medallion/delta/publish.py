@@ -199,17 +199,18 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
 
     predicate = write.selection.bind(column_types(table.schema())).sql()
     append = write.mode == "append"
+    how: Any = {"mode": "append"} if append else {"mode": "overwrite", "predicate": predicate}
+    if not append and predicate is None and write.evolution == "replace":
+        how["schema_mode"] = "overwrite"
     if append and predicate is not None:
         _require_no_row_outside(write, predicate)
     try:
         write_deltalake(
             table,
             _passed_rows(write),
-            mode="append" if append else "overwrite",
-            predicate=None if append else predicate,
-            schema_mode="overwrite" if write.evolution == "replace" and predicate is None and not append else None,
             storage_options=dict(write.stage.store.storage_options),
             commit_properties=_commit(write, retries=0),
+            **how,
         )
     except CommitFailedError:
         raise

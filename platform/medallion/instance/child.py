@@ -41,9 +41,9 @@ def main() -> None:
 
 
 def _end_with_parent(pipe: int) -> None:
-    """The pipe's other end is closed by the kernel, however the parent ends."""
+    """Interrupt this process and those it started; the kernel closes the pipe's other end, however the parent ends."""
     os.read(pipe, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.killpg(0, signal.SIGINT)
 
 
 def _wait_for_socket(path: str) -> None:

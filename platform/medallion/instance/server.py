@@ -1,5 +1,6 @@
 """`medallion ui`: Dagster's web server and daemon on one shared code server per location, ended together."""
 
+import fcntl
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from medallion.instance.home import run_environment
+from medallion.instance.home import dagster_home, ensure_home, open_instance, run_environment
 
 START_SECONDS = 180
 """How long the page may take until it answers, code loading included."""
@@ -61,7 +62,8 @@ def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", repor
         0 after SIGINT or SIGTERM; otherwise the exit code of the process that ended first, never 0.
 
     Raises:
-        ServerError: The workspace can't be used, the port is taken, or the page didn't answer in `START_SECONDS`.
+        ServerError: The workspace can't be used, the port is taken, another server uses the home, or the page
+            didn't answer in `START_SECONDS`.
     """
     _require_free_port(host, port)
     if not workspace.is_file():
@@ -70,6 +72,8 @@ def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", repor
     logs.mkdir(parents=True, exist_ok=True)
     children: list[_Child] = []
     with ExitStack() as stack:
+        stack.enter_context(_only_server_of(home))
+        stack.callback(_fail_abandoned_runs, home)
         sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="medallion-"))
         stop = stack.enter_context(_stop_signals())
         stack.callback(_end, children, stop)
@@ -106,6 +110,8 @@ def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", repor
         start("webserver", after, "dagster_webserver", page)
         start("daemon", after, "dagster._daemon", ["run", "--workspace", str(shared)])
 
+        # The servers need seconds for their imports: time enough for what a killed predecessor left.
+        _fail_abandoned_runs(home)
         url = f"http://{host}:{port}"
         deadline = time.monotonic() + START_SECONDS
         answered = False
@@ -186,19 +192,48 @@ def _pipe() -> Iterator[int]:
 
 
 def _end(children: list[_Child], stop: _Stop) -> None:
-    """Ask every server to end, then its whole session (servers of servers, run workers), then kill what is left."""
-    for child in children:
-        if child.process.poll() is None:
-            child.process.send_signal(signal.SIGTERM)
+    """Interrupt every server and all that it started, as Ctrl-C in a terminal does; kill what doesn't end in time."""
     impatient_at = stop.requests + 1
-    deadline = time.monotonic() + GRACE_SECONDS
-    while any(_has_members(child) for child in children):
-        if stop.requests >= impatient_at or time.monotonic() > deadline:
-            break
-        time.sleep(_POLL_SECONDS)
+    started = time.monotonic()
+    for number, seconds in ((signal.SIGINT, GRACE_SECONDS / 2), (signal.SIGTERM, GRACE_SECONDS)):
+        for child in children:
+            _signal_session(child, number)
+        while any([_has_members(child) for child in children]):
+            if stop.requests >= impatient_at or time.monotonic() > started + seconds:
+                break
+            time.sleep(_POLL_SECONDS)
     for child in children:
         _signal_session(child, signal.SIGKILL)
         child.process.wait()
+
+
+def _fail_abandoned_runs(home: Path) -> None:
+    """Mark runs as failed whose worker a code server of this home started: while none is up, none of them lives.
+
+    A killed worker can't say so itself: its run would stay "started" forever, and keep the pools of its tables.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    unfinished = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    with open_instance(home) as instance:
+        for run in instance.get_runs(RunsFilter(statuses=unfinished)):
+            if GRPC_INFO_TAG in run.tags:
+                instance.report_run_failed(run, "The server that executed this run has ended.")
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+@contextmanager
+def _only_server_of(home: Path) -> Iterator[None]:
+    """Hold the home's lock; two daemons on one instance would run every sensor and schedule twice."""
+    with (ensure_home(home) / "server.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServerError(
+                f"Another `medallion ui` serves {dagster_home(home).parent}: end it, or set MEDALLION_HOME."
+            ) from error
+        yield
 
 
 def _has_members(child: _Child) -> bool:
