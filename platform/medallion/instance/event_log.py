@@ -51,8 +51,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     Durability: when `store_event` returns, the event survives the death of the process (it is in the WAL file, in the
     kernel's hands). `synchronous=NORMAL` doesn't wait for the disk, so a power cut may take the last events with it,
     never the consistency of the file; a run that was in progress is lost by a power cut anyway, and the Delta tables
-    have their own log. Waiting for the disk (FULL) costs 0.4 ms a transaction on the virtual disk this was measured on,
-    a quarter of what a run of 1267 events takes in all, and more on a slower disk.
+    have their own log. Waiting for the disk (FULL) costs about 0.4 ms a transaction on an idle virtual disk, and more
+    on a slow or busy one.
     """
 
     _obs: Any

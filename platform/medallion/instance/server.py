@@ -73,11 +73,13 @@ def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", repor
     children: list[_Child] = []
     with ExitStack() as stack:
         stack.enter_context(_only_server_of(home))
-        stack.callback(_fail_abandoned_runs, home)
-        sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="medallion-"))
         stop = stack.enter_context(_stop_signals())
-        stack.callback(_end, children, stop)
+        sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="medallion-"))
         parent_pipe = stack.enter_context(_pipe())
+        stack.callback(_end, children, stop, home)
+        if not (dagster_home(home) / "history" / "runs.db").exists():
+            # Two servers that create the same tables at the same time fail.
+            open_instance(home).dispose()
 
         def start(name: str, options: list[str], module: str, arguments: list[str]) -> None:
             log = _fresh_log(logs, name)
@@ -191,20 +193,22 @@ def _pipe() -> Iterator[int]:
         os.close(writing)
 
 
-def _end(children: list[_Child], stop: _Stop) -> None:
+def _end(children: list[_Child], stop: _Stop, home: Path) -> None:
     """Interrupt every server and all that it started, as Ctrl-C in a terminal does; kill what doesn't end in time."""
     impatient_at = stop.requests + 1
     started = time.monotonic()
     for number, seconds in ((signal.SIGINT, GRACE_SECONDS / 2), (signal.SIGTERM, GRACE_SECONDS)):
         for child in children:
             _signal_session(child, number)
-        while any([_has_members(child) for child in children]):
+        while any(_has_members(child) for child in children):
             if stop.requests >= impatient_at or time.monotonic() > started + seconds:
                 break
             time.sleep(_POLL_SECONDS)
     for child in children:
         _signal_session(child, signal.SIGKILL)
         child.process.wait()
+    if children:
+        _fail_abandoned_runs(home)
 
 
 def _fail_abandoned_runs(home: Path) -> None:
