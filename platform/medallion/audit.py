@@ -87,7 +87,8 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
         outcome = outcome.when(F.col("_rank") > 1, F.lit(DUPLICATE))
     raw = F.col(RAW) if RAW in carried else F.struct(*[F.col(f"`{name}`") for name in contract.column_names])
     extra = [F.when(rejected, F.to_json(raw)).alias(RAW), F.col(ERRORS)]
-    extra += [F.when(rejected, F.col(BATCH)).alias(BATCH)] if BATCH in carried else []
+    if BATCH in carried and BATCH not in contract.column_names:
+        extra.append(F.when(rejected, F.col(BATCH)).alias(BATCH))
     extra += [F.col(ROWS)] if ROWS in carried else []
     if warned := [rule for rule in contract.rules if rule.severity == "WARN"]:
         extra.append(_broken(warned, None).alias(WARNINGS))

@@ -228,7 +228,7 @@ class Balances:
             F.count(F.lit(1)), F.count(F.when(differs, F.lit(1))), F.sum(F.coalesce(F.col("_ours"), zero))
         ).collect()[0]
         metadata: dict[str, Any] = {"groups": groups, "differing_groups": wrong, "total": str(total)}
-        if wrong:
+        if wrong and not _pii(candidate) & set(self.by):
             rows = both.where(differs).orderBy(*self.by).limit(SAMPLES).collect()
             metadata["samples"] = [{key: str(value) for key, value in row.asDict().items()} for row in rows]
         return Finding(wrong == 0, metadata)
@@ -254,6 +254,10 @@ class RowsReconcile:
         return Finding(candidate.rows_in == audit.total + audit.merged, metadata)
 
 
+def _pii(candidate: CandidateView) -> set[str]:
+    return {column.name for column in candidate.contract.columns if column.pii}
+
+
 def _found(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> Finding:
     """Count broken rows and show up to five of their keys, none of which may be personal data."""
     from pyspark.sql import functions as F
@@ -261,8 +265,7 @@ def _found(candidate: CandidateView, broken: DataFrame, key: Sequence[str], labe
     count = broken.agg(F.count(F.lit(1))).collect()[0][0]
     rows = candidate.audit.passed
     metadata: dict[str, Any] = {label: count, "ratio": count / rows if rows else 0.0}
-    pii = {column.name for column in candidate.contract.columns if column.pii}
-    if count and not pii & set(key):
+    if count and not _pii(candidate) & set(key):
         samples = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
         metadata["samples"] = [row.asDict() for row in samples]
     return Finding(count == 0, metadata)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from medallion.rules import RowRule, field_rule, not_null, parses
 
 if TYPE_CHECKING:
     from deltalake import Schema
     from pandera.pyspark import DataFrameModel
-    from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
 _ROW_RULE = "__medallion_row_rule__"
@@ -26,15 +25,16 @@ class ContractError(ValueError):
 def row_rule(severity: Literal["ERROR", "WARN"] = "ERROR") -> Callable[[_Method], _Method]:
     """Declare a rule over several columns of a contract.
 
-    The decorated method takes the model class and returns a boolean Column that is false for a row that breaks the
-    rule; NULL counts as kept, as in a SQL CHECK. Its name is the rule's name, its docstring the description.
+    The decorated method takes the model class, with or without `@classmethod`, and returns a boolean Column that is
+    false for a row that breaks the rule; NULL counts as kept, as in a SQL CHECK. Its name is the rule's name, its
+    docstring the description.
 
     Args:
         severity: `ERROR` sends the row to quarantine, `WARN` publishes and reports it.
     """
 
     def mark(method: _Method) -> _Method:
-        setattr(method, _ROW_RULE, severity)
+        setattr(getattr(method, "__func__", method), _ROW_RULE, severity)
         return method
 
     return mark
@@ -83,6 +83,9 @@ class Contract:
             ContractError: a check has no row-wise form, or key or partition columns are missing or nullable.
         """
         schema = model.to_schema()
+        if schema.checks:
+            names = [check.name for check in schema.checks]
+            raise ContractError(f"{model.__name__}: dataframe checks {names} have no row-wise form; use @row_rule")
         columns, rules = [], []
         for name, column in schema.columns.items():
             spec = _column(model.__name__, name, column)
@@ -169,15 +172,14 @@ def _column(model: str, name: str, column: Any) -> ContractColumn:
 
 
 def _model_rules(model: type[DataFrameModel[Any]]) -> list[RowRule]:
-    rules = []
-    names = dict.fromkeys(name for base in reversed(model.__mro__) for name in vars(base))
-    for name in names:
-        method = getattr(model, name, None)
-        severity = getattr(method, _ROW_RULE, None)
-        if severity is not None:
-            build = cast("Callable[[], Column]", method)
-            rules.append(RowRule(name, severity, (method.__doc__ or name).strip(), build, column=None))
-    return rules
+    methods = {
+        name: getattr(value, "__func__", value) for base in reversed(model.__mro__) for name, value in vars(base).items()
+    }
+    return [
+        RowRule(name, getattr(method, _ROW_RULE), (method.__doc__ or name).strip(), partial(method, model), column=None)
+        for name, method in methods.items()
+        if hasattr(method, _ROW_RULE)
+    ]
 
 
 def _delta_type(spark_type: DataType) -> Any:

@@ -32,8 +32,7 @@ class CsvSource:
 
 def _keep_undecodable(error: UnicodeError) -> tuple[str, int]:
     """Turns bytes without a meaning into lone surrogates, which are told from text as long as they aren't decoded."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
+    assert isinstance(error, UnicodeDecodeError)
     return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
 
 
@@ -72,6 +71,7 @@ class OpenedCsv:
     line: int
 
     def close(self) -> None:
+        """Closes the file; its pieces can still be parsed."""
         self.file.close()
 
     def blocks(self, block_bytes: int, record_bytes: int) -> Iterator[Callable[[], Block]]:
@@ -142,7 +142,8 @@ def open_csv(source: CsvSource, fmt: CsvFormat, columns: Sequence[str], record_b
 def _behind_header(file: _Utf8File, path: Path, fmt: CsvFormat, columns: Sequence[str], record_bytes: int) -> OpenedCsv:
     grammar = Grammar(fmt, 0, b"\r\n", record_bytes)
     data, ended, records = b"", False, b""
-    while not ended and not records.strip(b"\r\n") and len(data) <= 2 * record_bytes:
+    first: tuple[list[bytes | None], int, bytes] | str = ""
+    while not ended and not records.strip(b"\r\n") and (isinstance(first, tuple) or len(data) <= record_bytes):
         chunk = file.read(_HEAD_BYTES)
         data, ended = data + chunk, not chunk
         body = data.removeprefix(_BOM).lstrip(b"\r\n")

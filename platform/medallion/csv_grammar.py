@@ -220,9 +220,10 @@ class Grammar:
         if not self._plain_lines or data.count(b"\r") == data.count(b"\r\n"):
             names = [str(index) for index in range(self._width)]
             try:
+                # Without a last line end, Arrow takes an empty last field for a quoted one if the field before it is.
                 table = csv.read_csv(
-                    pa.py_buffer(data),
-                    csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+                    pa.py_buffer(data if self.ends_line(data) else data + b"\n"),
+                    csv.ReadOptions(use_threads=False, block_size=len(data) + 2, column_names=names),
                     csv.ParseOptions(
                         delimiter=self._fmt.delimiter, quote_char=self._fmt.quote, newlines_in_values=True
                     ),

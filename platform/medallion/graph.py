@@ -11,8 +11,11 @@ from typing import Any
 import dagster as dg
 
 from medallion.delta.report import column_schema
+from medallion.landing import SNAPSHOT
+from medallion.landing_sensor import LANDED, landed_fingerprints
 from medallion.pipeline import Making, check_specs
 from medallion.tables import DeclarationError, Table, input_key
+from medallion.updates import on_update
 
 LANDING = "landing"
 IO_MANAGER = "io_manager"
@@ -52,6 +55,8 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
 
     def make(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
         keys = tuple(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else ()
+        # Taken before the files are read: if one changes in between, the landing sensor runs the slice once more.
+        landed = landed_fingerprints(table, getattr(context.resources, LANDING)) if landing else {}
         making = Making(
             table=table,
             tables=tables,
@@ -64,7 +69,10 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         for event in making.run(inputs, getattr(context.resources, LANDING) if landing else None):
             if isinstance(event, dg.Output):
                 for key, rows in event.value.partition_rows.items():
-                    context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=key)
+                    read = {LANDED: landed[key]} if key in landed else {}
+                    context.add_asset_metadata({"dagster/partition_row_count": rows, **read}, partition_key=key)
+                if landed and not keys:
+                    context.add_asset_metadata({LANDED: landed[SNAPSHOT]})
             yield event
 
     _sign(make, table)
@@ -85,18 +93,10 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         freshness_policy=table.freshness,
         code_version=table.code_version,
         pool="_".join(table.path),
-        automation_condition=_on_update(table),
+        automation_condition=on_update(table, tables),
         metadata=_definition_metadata(table),
     )
     return decorate(make)
-
-
-def _on_update(table: Table) -> dg.AutomationCondition[Any] | None:
-    """Rebuild what an updated input touches, once the inputs are no longer being written."""
-    if not table.inputs:
-        return None
-    idle = ~dg.AutomationCondition.any_deps_in_progress() & ~dg.AutomationCondition.in_progress()
-    return (dg.AutomationCondition.any_deps_updated().since_last_handled() & idle).with_label("inputs updated")
 
 
 def _definition_metadata(table: Table) -> dict[str, Any]:

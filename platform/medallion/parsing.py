@@ -70,6 +70,9 @@ def _typed(text: Column, column: ContractColumn) -> Column:
         return F.when(text.rlike(rf"^[+-]?\d+{fraction}$"), text).try_cast(column.type)
     if kind in ("byte", "short", "integer", "long"):
         return F.when(text.rlike(r"^[+-]?\d+$"), text).try_cast(column.type)
+    if kind in ("float", "double"):
+        # The cast alone would also take "nan", "inf" and, on some engines, "1d".
+        return F.when(text.rlike(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"), text).try_cast(column.type)
     return text.try_cast(column.type)
 
 

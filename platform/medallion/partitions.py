@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,10 @@ class Condition:
             return terms[0] if len(terms) == 1 else "(" + " OR ".join(terms) + ")"
         return f"{name} IN ({', '.join(_literal(value) for value in self.values)})" if self.values else "FALSE"
 
+    @property
+    def _spark_type(self) -> str:
+        return "long" if self.type in _INTEGERS else self.type
+
     def holds(self, value: Any) -> bool:
         if value is None:
             return False
@@ -98,7 +103,8 @@ class Condition:
         from pyspark.sql import functions as F
 
         def lit(value: Scalar) -> Column:
-            return F.lit(value).cast("long" if self.type in _INTEGERS else self.type)
+            # Moments as text: PySpark converts a naive datetime by the time zone of this machine.
+            return F.lit(value if isinstance(value, int) else _text(value)).cast(self._spark_type)
 
         name = F.col("`" + self.column.replace("`", "``") + "`")
         if self.intervals:
@@ -229,7 +235,7 @@ def _bind(dimension: Dimension, types: Mapping[str, str]) -> Condition:
         if kind == "string":
             return Condition(column, kind, values=dimension.keys)
         if kind in _INTEGERS:
-            return Condition(column, kind, values=tuple(int(key) for key in dimension.keys))
+            return Condition(column, kind, values=tuple(_integer(key) for key in dimension.keys))
         if kind in _TEMPORAL and dimension.windows is not None:
             bounds = [(_instant(w.start, kind), _instant(w.end, kind)) for w in dimension.windows]
             return Condition(column, kind, intervals=tuple(bounds))
@@ -240,12 +246,21 @@ def _bind(dimension: Dimension, types: Mapping[str, str]) -> Condition:
     raise SliceError(f"partition keys {list(dimension.keys[:3])} can't be compared with {kind} column {column!r}")
 
 
+def _integer(key: str) -> int:
+    # int() would take "1_000" and " 1" as well, so that two keys could stand for the same rows.
+    if re.fullmatch(r"-?[0-9]+", key) is None:
+        raise ValueError(f"{key!r} is no integer")
+    return int(key)
+
+
 def _instant(moment: dt.datetime, kind: str) -> Scalar:
     """A window bound as the column stores it; the window is aware, in the partition definition's time zone."""
     if kind == "timestamp":
         return moment.astimezone(dt.UTC)
     wall = moment.replace(tzinfo=None)
     if kind == "timestamp_ntz":
+        if moment.fold:
+            raise ValueError(f"clocks go back at {moment.isoformat()} and read {wall} twice; use a timestamp column")
         return wall
     if wall.time() != dt.time(0):
         raise ValueError(f"{moment.isoformat()} is not midnight; use a timestamp column")
@@ -253,12 +268,13 @@ def _instant(moment: dt.datetime, kind: str) -> Scalar:
 
 
 def _literal(value: Scalar) -> str:
+    return str(value) if isinstance(value, int) else "'" + _text(value).replace("'", "''") + "'"
+
+
+def _text(value: str | dt.date | dt.datetime) -> str:
     if isinstance(value, dt.datetime):
-        text = value.replace(tzinfo=None).isoformat() + ("Z" if value.tzinfo else "")
-        return f"'{text}'"
-    if isinstance(value, dt.date):
-        return f"'{value.isoformat()}'"
-    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+        return value.replace(tzinfo=None).isoformat() + ("Z" if value.tzinfo else "")
+    return value.isoformat() if isinstance(value, dt.date) else value
 
 
 def _any(terms: Sequence[Column]) -> Column:
@@ -274,10 +290,10 @@ def parse_file_value(text: str | None, kind: str) -> Scalar | None:
     """A partition value of the Delta log as the Python value a `Condition` compares.
 
     Args:
-        text: the value as the log writes it; None is SQL NULL.
+        text: the value as the log writes it; None and, by Delta's protocol, the empty text are SQL NULL.
         kind: Delta primitive type name of the column.
     """
-    if text is None:
+    if not text:
         return None
     if kind in _INTEGERS:
         return int(text)

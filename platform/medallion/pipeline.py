@@ -124,7 +124,7 @@ class Making:
         else:
             result = table.transform(**self._with_raw(inputs))
         if not is_spark_type(type(result)):
-            result = self._as_spark(result)
+            result = self._as_spark(result, stack)
         stage = self._write(annotate(self._declared(result), table.contract, table.latest_by))
         check_declared(table.label, table.contract.delta_schema(), stage.schema)
         placed = self._placed(stage)
@@ -149,11 +149,12 @@ class Making:
         partition_by = tuple(self.table.partition_columns.values())
         return write_stage(self.storage.store, self.table.path, partition_by, stage_writer(frame, self.storage.store))
 
-    def _as_spark(self, frame: Any) -> DataFrame:
+    def _as_spark(self, frame: Any, stack: ExitStack) -> DataFrame:
         """A pyarrow or polars result as a Spark frame, so that one implementation of the rules serves all."""
         from medallion.engine.frames import read_delta
 
         stage = write_stage(self.storage.store, self.table.path, (), stage_writer(streamed(frame), self.storage.store))
+        stack.callback(stage.discard)
         return read_delta(self.storage.engine.spark_session, stage.uri).drop(OUTCOME)
 
     def _declared(self, frame: DataFrame) -> DataFrame:
@@ -234,6 +235,8 @@ class Making:
 
     def _others(self, columns: Sequence[str]) -> DataFrame | None:
         """Rows of the table outside of the slice, if there are any."""
+        from pyspark.sql import functions as F
+
         if self.selection.is_whole and self.table.mode == "replace":
             return None
         store = self.storage.store
@@ -250,7 +253,7 @@ class Making:
         frame = read_spark(self.storage.engine.spark_session, store, self.table.path)
         condition = bound.column_expression()
         if condition is not None and self.table.mode == "replace":
-            frame = frame.where(~condition)
+            frame = frame.where(~F.coalesce(condition, F.lit(False)))
         return frame.select(*[f"`{name}`" for name in columns])
 
     def _rows_in(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from medallion.partitions import WHOLE, Slice
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, Schema
     from pyspark.sql import DataFrame, SparkSession
 
 Writer = Callable[[str, Sequence[str]], None]
@@ -109,13 +110,16 @@ def load(kind: Any, table: DeltaTable, selection: Slice, columns: Sequence[str] 
     return _convert(kind, reader)
 
 
-def empty(kind: Any, schema: pa.Schema, spark: Callable[[], SparkSession]) -> Any:
+def empty(kind: Any, schema: Schema, spark: Callable[[], SparkSession]) -> Any:
     """A frame without rows, for a slice before a table's first write."""
-    if _is_spark(kind):
-        from medallion.engine.frames import from_arrow
+    if is_spark_type(kind):
+        from pyspark.sql.types import StructType
 
-        return from_arrow(spark(), schema.empty_table())
-    return _convert(kind, schema.empty_table().to_reader())
+        # Delta and Spark share one JSON notation of a schema.
+        return spark().createDataFrame([], StructType.fromJson(json.loads(schema.to_json())))
+    import pyarrow as pa
+
+    return _convert(kind, pa.schema(schema.to_arrow()).empty_table().to_reader())
 
 
 def is_spark_type(kind: Any) -> bool:

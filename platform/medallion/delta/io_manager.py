@@ -112,8 +112,10 @@ class LakeStorage(dg.IOManager):
             if table is not None
             else tuple(metadata.get(PARTITION_BY) or _physical(frame, selection))
         )
+        names = list(frame_types(frame))  # an engine may write partition columns last
         stage = write_stage(self.store, path, partition_by, stage_writer(frame, self.store))
-        schema = Schema([_nullable(item) for item in stage.schema.fields if item.name != OUTCOME])
+        staged = {item.name: item for item in stage.schema.fields}
+        schema = Schema([_nullable(staged[name]) for name in names if name != OUTCOME])
         run_id = context.run_id
         write = Write(
             stage=stage,
@@ -193,12 +195,11 @@ def _input_slice(context: dg.InputContext) -> Slice:
 
 
 def _declared_schema(context: dg.InputContext) -> Any:
-    import pyarrow as pa
     from deltalake import Schema
 
     upstream = context.upstream_output
     declared = _plain(upstream.definition_metadata if upstream is not None else None).get("medallion/schema")
-    return pa.schema(Schema.from_json(declared).to_arrow()) if declared else pa.schema([])
+    return Schema.from_json(declared) if declared else Schema([])
 
 
 def _physical(frame: Any, selection: Slice) -> tuple[str, ...]:

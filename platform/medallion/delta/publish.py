@@ -65,6 +65,12 @@ class Write:
         """The table as messages name it."""
         return "/".join(self.table)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the schema that the stage has; under additive evolution it may lack some."""
+        staged = {item.name for item in self.stage.schema.fields}
+        return [item.name for item in self.schema.fields if item.name in staged]
+
 
 @dataclass(frozen=True)
 class Published:
@@ -202,6 +208,8 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
     how: Any = {"mode": "append"} if append else {"mode": "overwrite", "predicate": predicate}
     if not append and predicate is None and write.evolution == "replace":
         how["schema_mode"] = "overwrite"
+    elif len(write.columns) < len(table.schema().fields):
+        how["schema_mode"] = "merge"  # the columns that did not come are NULL; those that did are the table's own
     if append and predicate is not None:
         _require_no_row_outside(write, predicate)
     try:
@@ -228,12 +236,11 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
 def _merge(write: Write, table: DeltaTable) -> Published:
     """Upsert by key; a matched row is written only if a column differs."""
     keys = write.keys
-    columns = [column.name for column in write.schema.fields]
     on = " AND ".join(f"t.{_quoted(key)} = s.{_quoted(key)}" for key in keys)
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
         _require_no_row_outside(write, predicate)
-    rest = [column for column in columns if column not in keys]
+    rest = [column for column in write.columns if column not in keys]
     differs = " OR ".join(f"(t.{_quoted(column)} IS DISTINCT FROM s.{_quoted(column)})" for column in rest)
     merger = table.merge(
         _passed_rows(write), on, source_alias="s", target_alias="t", commit_properties=_commit(write, retries=0)
@@ -312,8 +319,7 @@ def _require_unique_keys(write: Write) -> None:
 
 
 def _passed_rows(write: Write) -> Any:
-    columns = [column.name for column in write.schema.fields]
-    return _arrow(write.stage.delta.scan(columns=columns, predicate=f"{OUTCOME} = '{PASSED}'"))
+    return _arrow(write.stage.delta.scan(columns=write.columns, predicate=f"{OUTCOME} = '{PASSED}'"))
 
 
 def _arrow(stream: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from medallion.object_store import delete_tree, open_store
 from medallion.partitions import Slice, parse_file_value
@@ -24,7 +25,7 @@ class DataFile:
     """One live data file of a table.
 
     Attributes:
-        path: relative to the table.
+        path: relative to the table, not percent-encoded.
         size: bytes.
         rows: records in the file.
         partition: raw partition values of the Delta log by column.
@@ -129,7 +130,8 @@ def data_files(table: DeltaTable, selection: Slice) -> list[DataFile]:
         raw = {column: _text(row.get(f"partition.{column}")) for column in columns}
         if bound.holds({column: parse_file_value(value, types[column]) for column, value in raw.items()}):
             nulls = {key.removeprefix("null_count."): n for key, n in row.items() if key.startswith("null_count.")}
-            files.append(DataFile(row["path"], row["size_bytes"], row["num_records"] or 0, raw, nulls))
+            # The log has paths as URIs; delta-rs encodes those it is given, so an encoded one would name no file.
+            files.append(DataFile(unquote(row["path"]), row["size_bytes"], row["num_records"] or 0, raw, nulls))
     return files
 
 

@@ -1,0 +1,1 @@
+"""Contracts of the Olist tables, one module per layer."""

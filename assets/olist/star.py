@@ -1,0 +1,263 @@
+"""The star of Olist: four dimensions and the facts of items and orders that refer to them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import dagster as dg
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from assets.olist.contracts import gold as contracts
+from assets.olist.contracts.gold import UNKNOWN
+from assets.olist.partitions import PURCHASE_MONTH
+from medallion.checks import Balances, References
+from medallion.layers import gold
+
+NO_REVENUE = ("canceled", "unavailable")
+"""Order statuses whose items don't count as revenue."""
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(days=1, hours=6))
+"""The daily schedule may be late by six hours before it is said, and fail once before it counts as a failure."""
+
+_FIXED_HOLIDAYS = (101, 421, 501, 907, 1012, 1102, 1115, 1225)
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_ORDER = ["order_id", "purchase_month"]
+
+
+def money(amount: Column) -> Column:
+    """An amount with the type of all gold amounts, to which no engine widens a sum by itself."""
+    return amount.cast("decimal(18,2)")
+
+
+def mean(value: Column) -> Column:
+    """The mean as a double, NULL for no values; summed as a decimal, so that it doesn't depend on the order of rows."""
+    return F.sum(value.cast("decimal(18,6)")).cast("double") / F.nullif(F.count(value), F.lit(0))
+
+
+def is_revenue(status: Column) -> Column:
+    """Whether an order of this status counts as revenue."""
+    return ~status.isin(*NO_REVENUE)
+
+
+def silver_revenue(read: Callable[[str], DataFrame]) -> DataFrame:
+    """Revenue by month of purchase straight from silver: price and freight of items of orders that count."""
+    orders = read("silver/olist/orders").where(is_revenue(F.col("status"))).select(*_ORDER)
+    sold = read("silver/olist/order_items").select(*_ORDER, "price", "freight").join(orders, _ORDER)
+    return sold.groupBy("purchase_month").agg(money(F.sum("price") + F.sum("freight")).alias("amount"))
+
+
+def revenue_by_month(rows: DataFrame) -> DataFrame:
+    """Revenue of a gold table by month of purchase."""
+    return rows.groupBy("purchase_month").agg(F.sum("revenue").alias("amount"))
+
+
+REVENUE_BALANCES = Balances(
+    name="revenue_balances_with_silver",
+    by=("purchase_month",),
+    ours=revenue_by_month,
+    theirs=silver_revenue,
+    description="revenue of every month equals that of silver orders and items, to the cent",
+)
+
+
+@gold(contract=contracts.DimDate, owner="team:analytics", freshness=FRESHNESS)
+def dim_date(orders: DataFrame) -> DataFrame:
+    """Every day from the first purchase to the last date of an order: purchase, delivery or promised delivery."""
+    day = F.col("date")
+    iso_weekday = (F.dayofweek(day) + 5) % 7 + 1
+    span = orders.agg(
+        F.to_date(F.min("purchased_at")).alias("first"),
+        F.greatest(
+            F.to_date(F.max("purchased_at")),
+            F.to_date(F.max("delivered_at")),
+            F.to_date(F.max("estimated_delivery_at")),
+        ).alias("last"),
+    )
+    return span.select(F.explode(F.sequence("first", "last")).alias("date")).select(
+        "date",
+        F.year(day).cast("int").alias("year"),
+        F.quarter(day).cast("int").alias("quarter"),
+        F.month(day).cast("int").alias("month"),
+        F.dayofmonth(day).cast("int").alias("day"),
+        F.trunc(day, "month").alias("month_start"),
+        F.year(F.date_add(day, (4 - iso_weekday).cast("int"))).cast("int").alias("iso_year"),
+        F.weekofyear(day).cast("int").alias("iso_week"),
+        iso_weekday.cast("int").alias("iso_weekday"),
+        F.element_at(F.array(*[F.lit(name) for name in _DAYS]), iso_weekday.cast("int")).alias("weekday_name"),
+        (iso_weekday >= 6).alias("is_weekend"),
+        (F.month(day) * 100 + F.dayofmonth(day)).isin(*_FIXED_HOLIDAYS).alias("is_fixed_holiday"),
+    )
+
+
+@gold(contract=contracts.DimCustomer, owner="team:analytics", freshness=FRESHNESS)
+def dim_customer(customers: DataFrame, geolocation: DataFrame, orders: DataFrame) -> DataFrame:
+    """Every customer that silver knows or an order names, and the unknown member.
+
+    A customer whose own rows are all in quarantine is here by key alone, so that facts keep the key and need no rebuild
+    when the customer returns.
+    """
+    return _placed(_members(customers, orders, "customer_unique_id"), geolocation, "customer_unique_id")
+
+
+@gold(contract=contracts.DimProduct, owner="team:analytics", freshness=FRESHNESS)
+def dim_product(products: DataFrame, order_items: DataFrame) -> DataFrame:
+    """Every product that silver knows or an item names, and the unknown member."""
+    measures = ("name_length", "description_length", "photos", "weight_g", "length_cm", "height_cm", "width_cm")
+    return _members(products, order_items, "product_id").select(
+        "product_id",
+        F.coalesce("category_english", F.lit("unknown")).alias("category"),
+        F.col("category").alias("category_portuguese"),
+        *measures,
+    )
+
+
+@gold(contract=contracts.DimSeller, owner="team:analytics", freshness=FRESHNESS)
+def dim_seller(sellers: DataFrame, geolocation: DataFrame, order_items: DataFrame) -> DataFrame:
+    """Every seller that silver knows or an item names, and the unknown member."""
+    return _placed(_members(sellers, order_items, "seller_id"), geolocation, "seller_id")
+
+
+@gold(
+    contract=contracts.FactOrderItem,
+    partitions=PURCHASE_MONTH,
+    owner="team:analytics",
+    freshness=FRESHNESS,
+    ins={
+        "_dates": dg.AssetIn(["gold", "olist", "dim_date"], metadata={"columns": ["date"]}),
+        "_customers": dg.AssetIn(["gold", "olist", "dim_customer"], metadata={"columns": ["customer_unique_id"]}),
+        "_products": dg.AssetIn(["gold", "olist", "dim_product"], metadata={"columns": ["product_id"]}),
+        "_sellers": dg.AssetIn(["gold", "olist", "dim_seller"], metadata={"columns": ["seller_id"]}),
+    },
+    checks=[
+        References("customer_unique_id", to="gold/olist/dim_customer"),
+        References("product_id", to="gold/olist/dim_product"),
+        References("seller_id", to="gold/olist/dim_seller"),
+        References("purchase_date", to="gold/olist/dim_date", to_column="date"),
+        REVENUE_BALANCES,
+    ],
+)
+def fact_order_items(
+    order_items: DataFrame,
+    orders: DataFrame,
+    _dates: DataFrame,
+    _customers: DataFrame,
+    _products: DataFrame,
+    _sellers: DataFrame,
+) -> DataFrame:
+    """Order items with the keys of their customer, product, seller and purchase date, and their revenue.
+
+    An item whose order is not in silver, because the order is in quarantine, has no purchase date and no status; it
+    joins the fact together with its order. The dimensions are inputs so that they are there when the checks look keys
+    up in them.
+    """
+    counts = is_revenue(F.col("status"))
+    amount = F.col("price") + F.col("freight")
+    return order_items.join(_purchases(orders), _ORDER).select(
+        "order_id",
+        "order_item_id",
+        "customer_unique_id",
+        "product_id",
+        "seller_id",
+        "purchase_date",
+        "status",
+        money(F.col("price")).alias("price"),
+        money(F.col("freight")).alias("freight"),
+        counts.alias("is_revenue"),
+        money(F.when(counts, amount).otherwise(0)).alias("revenue"),
+        "purchase_month",
+    )
+
+
+@gold(
+    contract=contracts.FactOrder,
+    partitions=PURCHASE_MONTH,
+    owner="team:analytics",
+    freshness=FRESHNESS,
+    ins={
+        "_dates": dg.AssetIn(["gold", "olist", "dim_date"], metadata={"columns": ["date"]}),
+        "_customers": dg.AssetIn(["gold", "olist", "dim_customer"], metadata={"columns": ["customer_unique_id"]}),
+    },
+    checks=[
+        References("customer_unique_id", to="gold/olist/dim_customer"),
+        References("purchase_date", to="gold/olist/dim_date", to_column="date"),
+        References("estimated_delivery_date", to="gold/olist/dim_date", to_column="date"),
+        References("delivered_date", to="gold/olist/dim_date", to_column="date"),
+        REVENUE_BALANCES,
+    ],
+)
+def fact_orders(
+    orders: DataFrame,
+    order_items: DataFrame,
+    payments: DataFrame,
+    reviews: DataFrame,
+    _dates: DataFrame,
+    _customers: DataFrame,
+) -> DataFrame:
+    """Orders with their items, payments and reviews, each summed before they meet, and their delivery."""
+    sold = order_items.groupBy(*_ORDER).agg(
+        F.count(F.lit(1)).alias("items"), F.sum("price").alias("price"), F.sum("freight").alias("freight")
+    )
+    paid = payments.groupBy(*_ORDER).agg(
+        F.count(F.lit(1)).alias("payments"),
+        F.sum("value").alias("payment_value"),
+        F.max("installments").alias("installments"),
+    )
+    rated = reviews.groupBy(*_ORDER).agg(F.count(F.lit(1)).alias("reviews"), mean(F.col("score")).alias("review_score"))
+    counts = is_revenue(F.col("status"))
+    price, freight = (F.coalesce(F.col(name), F.lit(0)) for name in ("price", "freight"))
+    joined = orders
+    for summed in (sold, paid, rated):
+        joined = joined.join(summed, _ORDER, "left")
+    return joined.select(
+        "order_id",
+        F.coalesce("customer_unique_id", F.lit(UNKNOWN)).alias("customer_unique_id"),
+        F.to_date("purchased_at").alias("purchase_date"),
+        F.to_date("estimated_delivery_at").alias("estimated_delivery_date"),
+        F.to_date("delivered_at").alias("delivered_date"),
+        "status",
+        counts.alias("is_revenue"),
+        F.coalesce("items", F.lit(0)).cast("bigint").alias("items"),
+        money(price).alias("price"),
+        money(freight).alias("freight"),
+        money(F.when(counts, price + freight).otherwise(0)).alias("revenue"),
+        F.coalesce("payments", F.lit(0)).cast("bigint").alias("payments"),
+        money(F.coalesce("payment_value", F.lit(0))).alias("payment_value"),
+        "installments",
+        F.coalesce("reviews", F.lit(0)).cast("bigint").alias("reviews"),
+        "review_score",
+        "approval_hours",
+        "delivery_days",
+        "delay_days",
+        "is_delayed",
+        "purchase_month",
+    )
+
+
+def _purchases(orders: DataFrame) -> DataFrame:
+    """What items take over from their orders."""
+    return orders.select(
+        *_ORDER,
+        F.coalesce("customer_unique_id", F.lit(UNKNOWN)).alias("customer_unique_id"),
+        F.to_date("purchased_at").alias("purchase_date"),
+        "status",
+    )
+
+
+def _members(listed: DataFrame, used: DataFrame, key: str) -> DataFrame:
+    """The rows that silver lists, one per other key that `used` names, and one for the unknown member."""
+    unknown = used.sparkSession.range(1).select(F.lit(UNKNOWN).alias(key))
+    named = used.select(key).where(F.col(key).isNotNull()).distinct()
+    # Joins, because Sail refuses a union of columns that have different comments in their Delta tables.
+    return unknown.join(named, key, "full").join(listed, key, "full")
+
+
+def _placed(members: DataFrame, geolocation: DataFrame, key: str) -> DataFrame:
+    """Members with the mean point of their postcode."""
+    places = geolocation.select("zip_prefix", F.col("lat").alias("latitude"), F.col("lng").alias("longitude"))
+    return members.join(places, "zip_prefix", "left").select(
+        key,
+        "zip_prefix",
+        F.coalesce("city", F.lit(UNKNOWN)).alias("city"),
+        F.coalesce("state", F.lit(UNKNOWN)).alias("state"),
+        "latitude",
+        "longitude",
+    )

@@ -1,0 +1,48 @@
+"""The `medallion` command: its sub-commands, and how their errors reach a person."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from medallion.cli.domain import generate, land
+from medallion.cli.output import Explained
+from medallion.cli.run import run
+from medallion.cli.show import show
+from medallion.cli.tables import tables
+
+
+class _Commands(TyperGroup):
+    """Every command's errors, explained in one place."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with Explained():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A medallion lakehouse: land files, make tables, look at them.",
+)
+app.command("land")(land)
+app.command("generate")(generate)
+app.command("run")(run)
+app.command("tables")(tables)
+app.command("show")(show)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds text
+        # Domains, resources and definitions are the project's, not the wheel's.
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    warnings.simplefilter("ignore")
+    app(prog_name="medallion")

@@ -1,0 +1,124 @@
+"""What the lake and the landing zone hold, from Delta logs and listings alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from medallion.delta.store import DeltaStore
+from medallion.quarantine import quarantine_path
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from medallion.landing import Landing
+    from medallion.settings import Settings
+    from medallion.tables import Table
+
+
+@dataclass(frozen=True)
+class TableState:
+    """A table as its Delta log tells it.
+
+    Attributes:
+        rows: live rows.
+        size: bytes of live files.
+        version: newest version.
+        written: time of the newest commit, UTC.
+        made: partitions that have rows.
+    """
+
+    rows: int
+    size: int
+    version: int
+    written: dt.datetime
+    made: int
+
+
+def lake_of(settings: Settings) -> DeltaStore:
+    """The lake of this environment."""
+    return DeltaStore(settings.lake_uri, settings.storage_options)
+
+
+def tables_of(settings: Settings) -> dict[str, Table]:
+    """All declared tables by label, in the order of the layers."""
+    from medallion.domains import declared_tables
+
+    order = ("bronze", "silver", "gold")
+    tables = sorted(declared_tables(settings.domains), key=lambda table: (table.domain, order.index(table.layer)))
+    return {table.label: table for table in tables}
+
+
+def table_state(store: DeltaStore, table: Table) -> TableState | None:
+    """The state of a table; None if it was never written."""
+    delta = store.find(table.path)
+    if delta is None:
+        return None
+    actions = live_files(delta)
+    columns = [f"partition.{column}" for column in table.partition_columns.values()]
+    values = {tuple(action.get(column) for column in columns) for action in actions if action["num_records"]}
+    return TableState(
+        rows=sum(action["num_records"] or 0 for action in actions),
+        size=sum(action["size_bytes"] for action in actions),
+        version=delta.version(),
+        written=dt.datetime.fromtimestamp(delta.history(1)[0]["timestamp"] / 1000, dt.UTC),
+        made=len(values) if columns else 0,
+    )
+
+
+def live_files(delta: DeltaTable) -> list[dict[str, Any]]:
+    """The live files of a table: path, size_bytes, num_records and `partition.<column>`."""
+    import pyarrow as pa
+
+    rows: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+    return rows
+
+
+def quarantined(store: DeltaStore, table: Table) -> dict[str, int]:
+    """Rows of a table in quarantine, by slice."""
+    delta = store.find(quarantine_path(table.path))
+    rows: dict[str, int] = {}
+    for file in live_files(delta) if delta is not None else []:
+        if file["partition.layer"] == table.layer and file["num_records"]:
+            name = file["partition.slice"]
+            rows[name] = rows.get(name, 0) + file["num_records"]
+    return rows
+
+
+def landed_by_table(landing: Landing, tables: Mapping[str, Table]) -> dict[tuple[str, str], set[str]]:
+    """Landed slices by (domain, table), with one listing per domain."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for domain in sorted({table.domain for table in tables.values()}):
+        for name, slice_key in landing.scan(domain):
+            found.setdefault((domain, name), set()).add(slice_key)
+    return found
+
+
+def landed_for(table: Table, tables: Mapping[str, Table], landed: Mapping[tuple[str, str], set[str]]) -> set[str]:
+    """Partition keys that have landed for the bronze tables that a table stands on."""
+    from medallion.planning import with_upstream
+
+    if table.partitions is None:
+        return set()
+    sources = [t for t in with_upstream([table], tables) if t.reads_arrivals and t.partitions == table.partitions]
+    keys = set[str]().union(*[landed.get((source.domain, source.name), set()) for source in sources])
+    return keys & set(table.partitions.get_partition_keys())
+
+
+def candidates(store: DeltaStore, path: tuple[str, ...]) -> list[str]:
+    """Stages below a table that can still be read: those that were not published, oldest first."""
+    import obstore
+
+    from medallion.delta.staging import STAGE_PREFIX
+
+    listing = obstore.list_with_delimiter(store.objects, "/".join(path))
+    found = []
+    for folder in (str(prefix) for prefix in listing["common_prefixes"]):
+        name = folder.rstrip("/").rsplit("/", 1)[-1]
+        if name.startswith(STAGE_PREFIX):
+            logs = obstore.list_with_delimiter(store.objects, f"{folder.rstrip('/')}/_delta_log")["objects"]
+            if logs:
+                found.append((max(log["last_modified"] for log in logs), name))
+    return [name for _, name in sorted(found)]

@@ -1,0 +1,132 @@
+"""What all commands print with: the two consoles, numbers and sizes as people read them, and errors as one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+PLAIN_WIDTH = 120
+"""Columns of output that no terminal bounds."""
+
+
+def terminal() -> Console:
+    """The console on stdout, as it is now."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=False)
+
+
+def complaints() -> Console:
+    """The console on stderr, as it is now."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Print an error: what, and the next step."""
+    complaints().print(f"[bold red]✗[/] {escape(message)}")
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout, and nothing else."""
+    sys.stdout.write(json.dumps(document, indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def count(number: int | None) -> str:
+    """A number of rows: `12,345`; unknown is a dash."""
+    return "–" if number is None else f"{number:,}"  # noqa: RUF001 - a dash is what it is
+
+
+def size(number: int) -> str:
+    """A number of bytes: `12.3 MB`."""
+    amount, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.1f} {unit}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A counted noun: `1 run`, `2 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def screen() -> Iterator[Console]:
+    """A console of its own on the real stdout, while file descriptor 1 goes to stderr.
+
+    Dagster captures the descriptors of a run for its page, and transforms may print: neither may mix with the progress
+    lines or with a JSON document.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # a stream without a descriptor, as in tests
+        yield terminal()
+        return
+    sys.stdout.flush()
+    kept = os.dup(descriptor)
+    os.dup2(sys.stderr.fileno(), descriptor)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as file:
+            yield Console(file=file, width=None if file.isatty() else PLAIN_WIDTH, highlight=False)
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+class Explained:
+    """Turns an error that was written for people into one line and exit code 1; any other keeps its stack trace.
+
+    Errors that the platform, its domains and its settings define say what, why and the next step. Those of storage say
+    what and where. Everything else is a mistake in a program, which the trace helps to find.
+    """
+
+    def __enter__(self) -> Explained:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or kind is None or not issubclass(kind, Exception):
+            return
+        message = self.message(error)
+        if message is not None:
+            complain(message)
+            raise typer.Exit(1) from error
+
+    def message(self, error: BaseException) -> str | None:
+        """The line for people; None for an error that was not written for them."""
+        from pydantic import ValidationError
+
+        from medallion.settings import Settings
+
+        if isinstance(error, ValidationError) and error.title == Settings.__name__:
+            return _settings_message(error)
+        module = type(error).__module__
+        if module.startswith(("medallion.", f"{Settings().domains}.")):
+            return str(error)
+        if module.startswith(("obstore", "deltalake", "_internal")) or (isinstance(error, OSError) and error.filename):
+            return f"Storage: {' '.join(str(error).split('Debug source:')[0].split())} Check with `medallion doctor`."
+        if module.startswith("dagster") and "Config" in type(error).__name__:
+            return f"{error}"
+        return None
+
+
+def _settings_message(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False):
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        name = name if name.startswith(("AWS_", "MEDALLION_")) else f"MEDALLION_{name}"
+        faults.append(f"{name}: {fault['msg']}")
+    return f"The settings are not valid: {'; '.join(faults)}. Change these environment variables."

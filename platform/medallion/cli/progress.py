@@ -1,0 +1,235 @@
+"""What became of each table of a run, gathered from the run's events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from medallion.tables import Table
+
+State = Literal["waiting", "running", "done", "blocked", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One asset check of a run.
+
+    Attributes:
+        name: the check.
+        passed: whether the rows keep it.
+        blocks: whether failing it keeps the table from being published.
+        about_rows: whether it is a row rule, whose broken rows are in quarantine.
+        metadata: counts and samples.
+    """
+
+    name: str
+    passed: bool
+    blocks: bool
+    about_rows: bool
+    metadata: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """The numbers behind the result on one line."""
+        plain = {key: value for key, value in self.metadata.items() if isinstance(value, int | float | str)}
+        plain.pop("candidate", None)
+        return ", ".join(f"{key} {_short(value)}" for key, value in plain.items())
+
+    @property
+    def samples(self) -> str:
+        """Up to five keys that break it."""
+        samples = self.metadata.get("samples") or []
+        return "; ".join(", ".join(f"{key}={value}" for key, value in sample.items()) for sample in samples)
+
+
+@dataclass
+class TableOutcome:
+    """What became of one table in one run; row counts are None until they are known."""
+
+    table: Table
+    state: State = "waiting"
+    rows_in: int | None = None
+    rows_out: int | None = None
+    quarantined: int | None = None
+    deduplicated: int | None = None
+    version: int | None = None
+    checks: list[CheckOutcome] = field(default_factory=list)
+    seconds: float | None = None
+    error: str | None = None
+    trace: str | None = None
+    note: str = ""
+    _began: float = 0.0
+
+    @property
+    def failed_checks(self) -> list[CheckOutcome]:
+        """Checks that the rows do not keep."""
+        return [check for check in self.checks if not check.passed]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the step began, or that it took."""
+        return self.seconds if self.seconds is not None else time.perf_counter() - self._began
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "table": self.table.label,
+            "state": self.state,
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "quarantined": self.quarantined,
+            "deduplicated": self.deduplicated,
+            "version": self.version,
+            "seconds": self.seconds,
+            "checks": [
+                {"name": c.name, "passed": c.passed, "blocks": c.blocks, "metadata": dict(c.metadata)}
+                for c in self.checks
+            ],
+            "error": self.error,
+        }
+
+
+class RunOutcome:
+    """One run: its tables in the order of the graph, brought up to date event by event."""
+
+    def __init__(self, label: str, tables: Sequence[Table]) -> None:
+        self.label = label
+        self.tables = {table.label: TableOutcome(table) for table in tables}
+        self.run_id: str | None = None
+        self.job: str | None = None
+        self.success = False
+        self.error: str | None = None
+        self.trace: str | None = None
+        self.seconds = 0.0
+        self._began = time.perf_counter()
+        self._by_step = {"__".join(table.path): outcome for table, outcome in zip(tables, self.tables.values())}
+
+    def see(self, event: dg.DagsterEvent) -> TableOutcome | None:
+        """Take in an event.
+
+        Returns:
+            The table that is now finished, if the event says so.
+        """
+        from dagster import DagsterEventType as Kind
+
+        outcome = self._by_step.get(event.step_key or "")
+        kind = event.event_type
+        if kind in (Kind.RUN_SUCCESS, Kind.RUN_FAILURE, Kind.RUN_CANCELED):
+            self._end(event, kind == Kind.RUN_SUCCESS)
+        elif kind == Kind.RUN_START:
+            self.job = event.job_name
+        elif outcome is not None:
+            if kind == Kind.STEP_START:
+                outcome.state, outcome._began, outcome.note = "running", time.perf_counter(), ""
+            elif kind == Kind.ASSET_CHECK_EVALUATION:
+                outcome.checks.append(_check(outcome.table, event.asset_check_evaluation_data))
+            elif kind == Kind.ASSET_MATERIALIZATION:
+                _materialized(outcome, event)
+            elif kind in (Kind.STEP_SUCCESS, Kind.STEP_FAILURE, Kind.STEP_SKIPPED):
+                _finish(outcome, event)
+                return outcome
+        return None
+
+    def end(self) -> None:
+        """Nothing more comes: what has not begun by now never will."""
+        self.seconds = time.perf_counter() - self._began
+        for outcome in self.tables.values():
+            if outcome.state == "waiting":
+                outcome.state = "skipped"
+            elif outcome.state == "running":
+                outcome.state, outcome.seconds = "failed", outcome.elapsed
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "run_id": self.run_id,
+            "job": self.job,
+            "partitions": self.label,
+            "success": self.success,
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+            "assets": [outcome.document() for outcome in self.tables.values()],
+        }
+
+    def _end(self, event: dg.DagsterEvent, success: bool) -> None:
+        self.success = success
+        data = event.event_specific_data
+        error = getattr(data, "error", None)
+        if not success and not any(outcome.error for outcome in self.tables.values()):
+            self.error, self.trace = cause_of(error) if error else (event.message or "the run failed", None)
+
+
+def cause_of(error: Any) -> tuple[str, str]:
+    """The message of the error that code raised, below what Dagster wraps around it, and the whole trace.
+
+    Args:
+        error: Dagster's `SerializableErrorInfo`.
+    """
+    innermost = error
+    while innermost.cause is not None and (innermost.cls_name or "").startswith("Dagster"):
+        innermost = innermost.cause
+    message = innermost.message.strip()
+    name = innermost.cls_name or ""
+    prefix, separator, rest = message.partition(": ")
+    if separator and prefix.rsplit(".", 1)[-1] == name:
+        message = rest.strip() if prefix.startswith(("medallion.", "assets.")) else f"{name}: {rest.strip()}"
+    return message, error.to_string()
+
+
+def _check(table: Table, evaluation: Any) -> CheckOutcome:
+    from medallion.pipeline import rule_checks
+
+    return CheckOutcome(
+        name=evaluation.check_name,
+        passed=evaluation.passed,
+        blocks=bool(evaluation.blocking) and evaluation.severity.value == "ERROR",
+        about_rows=evaluation.check_name in {name for name, _ in rule_checks(table)},
+        metadata={key: value.value for key, value in evaluation.metadata.items()},
+    )
+
+
+def _materialized(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
+    """A range run tells one materialization per partition, each with the numbers of the whole write."""
+    if outcome.rows_out is not None:
+        return
+    metadata = {key: value.value for key, value in event.step_materialization_data.materialization.metadata.items()}
+    outcome.rows_out = metadata.get("rows_written")
+    outcome.quarantined = metadata.get("rows_quarantined")
+    outcome.deduplicated = metadata.get("rows_deduplicated")
+    outcome.version = metadata.get("delta/version")
+    outcome.rows_in = metadata.get("rows_in")
+    if outcome.rows_in is None and outcome.table.reads_arrivals and outcome.rows_out is not None:
+        outcome.rows_in = outcome.rows_out + (outcome.quarantined or 0) + (outcome.deduplicated or 0)
+
+
+def _finish(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
+    from dagster import DagsterEventType as Kind
+
+    outcome.seconds = round(time.perf_counter() - outcome._began, 3)
+    if event.event_type == Kind.STEP_SKIPPED:
+        outcome.state, outcome.seconds = "skipped", None
+    elif any(check.blocks for check in outcome.failed_checks):
+        broken = [check for check in outcome.failed_checks if check.blocks]
+        outcome.state = "blocked"
+        outcome.error = "nothing was published, " + "; ".join(_complaint(check) for check in broken)
+    elif event.event_type == Kind.STEP_FAILURE:
+        outcome.state = "failed"
+        error = event.step_failure_data.error
+        outcome.error, outcome.trace = cause_of(error) if error else (event.message or "the step failed", None)
+    else:
+        outcome.state = "done"
+
+
+def _complaint(check: CheckOutcome) -> str:
+    return f"{check.name} failed: {check.summary}" + (f" ({check.samples})" if check.samples else "")
+
+
+def _short(value: float | str) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

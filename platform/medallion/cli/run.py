@@ -1,0 +1,259 @@
+"""`medallion run`: plan, execute, show, sum up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medallion.cli.output import complain, count, plural, print_json, screen
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medallion.cli.progress import CheckOutcome, RunOutcome, TableOutcome
+    from medallion.planning import PlannedRun
+    from medallion.runs import Platform
+    from medallion.settings import Settings
+    from medallion.tables import Table
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Write Dagster's own log and whole stack traces.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
+
+
+def run(
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            "-s",
+            metavar="SELECTION",
+            help="Tables, in Dagster's selection syntax: silver/olist/orders, 'group:olist_gold', "
+            "'key:\"silver/olist/orders\"+'. Repeat it to add more. Default: all.",
+        ),
+    ] = None,
+    partitions: Annotated[
+        str | None,
+        typer.Option(
+            "--partitions", "-p", metavar="A...B[,C]", help="Partition keys and ranges. Default: all that have landed."
+        ),
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make tables: every asset and every landed partition, or those that are selected."""
+    from medallion.settings import Settings
+
+    settings = Settings()
+    prepare_logs(settings, verbose)
+    result = RunResult()
+    with screen() as console:
+        shows = board(console, settings, as_json)
+        with shows.shown():
+            run_selection(settings, select or [], partitions, shows, result, verbose=verbose)
+        report(result, console, settings, as_json=as_json, verbose=verbose)
+    if as_json:
+        print_json(result.document())
+    if not result.success:
+        raise typer.Exit(130 if result.interrupted else 1)
+
+
+@dataclass
+class RunResult:
+    """All runs of one command."""
+
+    runs: list[RunOutcome] = field(default_factory=list)
+    planned: int = 0
+    interrupted: bool = False
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def success(self) -> bool:
+        """Whether everything that was planned was made."""
+        return len(self.runs) == self.planned and all(run.success for run in self.runs) and not self.interrupted
+
+    @property
+    def outcomes(self) -> list[TableOutcome]:
+        """Tables of all runs; one that several runs made is there as often."""
+        return [outcome for run in self.runs for outcome in run.tables.values()]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """What went wrong, by table; errors of a run itself have no table."""
+        errors: list[dict[str, Any]] = []
+        for run in self.runs:
+            for o in run.tables.values():
+                if o.error:
+                    errors.append({"run_id": run.run_id, "table": o.table.label, "error": o.error, "next": _next(o)})
+            if run.error:
+                errors.append({"run_id": run.run_id, "table": None, "error": run.error, "next": "medallion doctor"})
+        return errors
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "success": self.success,
+            "seconds": round(time.perf_counter() - self.began, 3),
+            "assets": len({outcome.table.label for outcome in self.outcomes}),
+            "rows": sum(outcome.rows_out or 0 for outcome in self.outcomes),
+            "quarantined": sum(outcome.quarantined or 0 for outcome in self.outcomes),
+            "checks": {
+                "passed": sum(check.passed for outcome in self.outcomes for check in outcome.checks),
+                "failed": sum(len(outcome.failed_checks) for outcome in self.outcomes),
+                "blocking": sum(check.blocks for outcome in self.outcomes for check in outcome.failed_checks),
+            },
+            "runs": [run.document() for run in self.runs],
+            "errors": self.errors,
+        }
+
+
+def prepare_logs(settings: Settings, verbose: bool) -> None:
+    """Log warnings only, unless log lines are what was asked for."""
+    from medallion.logs import configure_logs
+
+    wanted = logging.INFO if verbose or settings.log == "json" else logging.WARNING
+    configure_logs(settings.log, wanted)
+
+
+def board(console: Console, settings: Settings, as_json: bool) -> Any:
+    """What shows the progress: lines, log records, or nothing."""
+    from medallion.cli.board import Lines, LogLines, Silence
+
+    if settings.log == "json":
+        return LogLines()
+    return Silence() if as_json else Lines(console)
+
+
+def run_selection(
+    settings: Settings, selections: Sequence[str], partitions: str | None, shows: Any, result: RunResult, *, verbose: bool
+) -> None:
+    """Plan a selection and execute it.
+
+    Raises:
+        SelectionError: there is nothing to run, or no run can cover it.
+        PlatformError: the definitions can't be found.
+    """
+    from medallion.cli.selection import select
+    from medallion.planning import plan_runs
+    from medallion.runs import load_platform
+
+    platform = load_platform(settings)
+    tables = select(platform, selections)
+    keys = wanted_keys(platform, tables, partitions)
+    execute_plan(platform, plan_runs(tables, keys), shows, result, verbose=verbose)
+
+
+def wanted_keys(platform: Platform, tables: Sequence[Table], partitions: str | None) -> list[str]:
+    """The partition keys that a person named, or all that have landed.
+
+    Raises:
+        SelectionError: a key does not exist, the tables have no partitions, or nothing has landed.
+    """
+    from medallion.landing import Landing
+    from medallion.planning import SelectionError, common_partitions, landed_keys, parse_keys
+
+    definition = common_partitions(tables)
+    if partitions is not None:
+        if definition is None:
+            raise SelectionError("None of the selected tables has partitions; leave --partitions out.")
+        return parse_keys(partitions, definition)
+    settings = platform.settings
+    landing = Landing(settings.landing_uri, settings.storage_options)
+    keys = landed_keys(tables, platform.tables, landing)
+    if definition is not None and not keys:
+        domain = sorted({table.domain for table in tables})[0]
+        raise SelectionError(
+            f"Nothing has landed in {landing.root} for these tables. Land files with `medallion land {domain} PATH`, "
+            f"make some with `medallion generate {domain}`, or name partitions with --partitions."
+        )
+    return keys
+
+
+def execute_plan(
+    platform: Platform, plan: Sequence[PlannedRun], shows: Any, result: RunResult, *, verbose: bool
+) -> None:
+    """Execute planned runs one after the other; one that fails does not keep the others' partitions from being made."""
+    from dagster import DagsterExecutionInterruptedError
+
+    from medallion.cli.progress import RunOutcome
+    from medallion.instance.home import open_instance
+    from medallion.runs import close_lost_runs, execute
+
+    result.planned = len(plan)
+    with open_instance(platform.settings.home) as instance:
+        close_lost_runs(instance, platform.settings.home)
+        for number, planned in enumerate(plan, start=1):
+            tables = [platform.tables["/".join(key.path)] for key in planned.assets]
+            outcome = RunOutcome(planned.label, tables)
+            result.runs.append(outcome)
+            shows.begin(outcome, number, len(plan))
+            try:
+                for run_id, event in execute(platform, instance, planned, verbose=verbose):
+                    outcome.run_id = run_id
+                    finished = outcome.see(event)
+                    if finished is not None:
+                        shows.finished(outcome, finished)
+            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+                result.interrupted = True
+            finally:
+                outcome.end()
+            for skipped in outcome.tables.values():
+                if skipped.state == "skipped":
+                    shows.finished(outcome, skipped)
+            if result.interrupted:
+                return
+
+
+def report(result: RunResult, console: Console, settings: Settings, *, as_json: bool, verbose: bool) -> None:
+    """Sum up on the console, and tell each error with the next step on stderr."""
+    if not as_json:
+        _summary(result, console)
+    for error in result.errors:
+        where = f"{error['table']}: " if error["table"] else ""
+        complain(f"{where}{error['error']}\n  Next: {error['next']}")
+    if verbose:
+        for source in [*result.outcomes, *result.runs]:
+            if source.trace:
+                complain(source.trace)
+    if result.interrupted:
+        complain("Interrupted. What was being written is not published; run it again.")
+
+
+def _summary(result: RunResult, console: Console) -> None:
+    totals = result.document()
+    failed = totals["checks"]["blocking"]
+    warned = [
+        (outcome, check)
+        for outcome in result.outcomes
+        for check in outcome.failed_checks
+        if not check.blocks and not check.about_rows
+    ]
+    for outcome, check in warned:
+        console.print(f"[yellow]![/] {outcome.table.label} {check.name}: {check.summary}{_samples(check)}")
+    made = sum(outcome.state == "done" for outcome in result.outcomes)
+    mark = "[bold green]✓[/]" if result.success else "[bold red]✗[/]"
+    parts = [
+        plural(made, "table") + " made" + (f" of {len(result.outcomes)}" if made < len(result.outcomes) else ""),
+        f"{count(totals['rows'])} rows",
+        f"{count(totals['quarantined'])} quarantined",
+        f"{plural(failed, 'failed check')}" + (f", {plural(len(warned), 'warning')}" if warned else ""),
+        f"{totals['seconds']:.1f} s",
+    ]
+    console.print(f"{mark} [bold]{parts[0]}[/], {', '.join(parts[1:])}")
+    looks = ["medallion tables", *(["medallion quarantine list"] if totals["quarantined"] else []), "medallion ui"]
+    console.print(f"  [bright_black]Look at it with: {'  ·  '.join(looks)}[/]")
+
+
+def _samples(check: CheckOutcome) -> str:
+    return f" ({check.samples})" if check.samples else ""
+
+
+def _next(outcome: TableOutcome) -> str:
+    label = outcome.table.label
+    if outcome.state == "blocked":
+        return f"medallion show {label} --candidate   (nothing was published; the candidate is kept)"
+    return f"medallion run -s {label} --verbose   (shows the whole trace; the run is in medallion ui as well)"

@@ -1,0 +1,144 @@
+"""`medallion show`: rows of a table, of one of its versions, of a query, or of the candidate of a blocked write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medallion.cli.output import count, terminal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from medallion.delta.store import DeltaStore
+    from medallion.tables import Table
+
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Such as silver/olist/orders, or a unique short name.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show.")]
+
+
+class QueryError(ValueError):
+    """A query that can't be answered; the message is the database's."""
+
+
+class NoCandidateError(LookupError):
+    """A table that has no candidate of a blocked write."""
+
+
+def show(
+    table: TableName,
+    version: Annotated[int | None, typer.Option("--version", min=0, help="Delta version. Default: the newest.")] = None,
+    sql: Annotated[
+        str | None,
+        typer.Option("--sql", metavar="QUERY", help="DuckDB query over the table, which has its short name there."),
+    ] = None,
+    limit: Limit = 20,
+    candidate: Annotated[
+        bool, typer.Option("--candidate", help="The newest candidate that a check has kept from being published.")
+    ] = False,
+) -> None:
+    """Show rows of a table."""
+    from medallion.cli.lake import lake_of, tables_of
+    from medallion.cli.rows import print_rows
+    from medallion.cli.selection import table_named
+    from medallion.settings import Settings
+
+    if candidate and version is not None:
+        raise typer.BadParameter("A candidate has no versions; leave --version or --candidate out.")
+    settings = Settings()
+    store = lake_of(settings)
+    found = table_named(table, tables_of(settings))
+    delta = candidate_of(store, found) if candidate else opened(store, found, version)
+    names, rows, total = query(delta, found.name, sql, limit) if sql else first_rows(delta, limit)
+    if candidate:
+        names, rows = outcome_first(names, rows)
+    console = terminal()
+    what = "candidate" if candidate else f"version {delta.version()}"
+    console.print(f"[bold]{found.label}[/] [bright_black]{what}{', query' if sql else ''}[/]")
+    print_rows(console, names, rows, f"Choose columns: medallion show {found.label} --sql 'select … from {found.name}'")
+    of = f"{count(len(rows))} of {count(total)} rows" if total is not None else f"{count(len(rows))} rows"
+    console.print(f"[bright_black]{of}[/]")
+
+
+def opened(store: DeltaStore, table: Table, version: int | None) -> DeltaTable:
+    """A table, or one version of it.
+
+    Raises:
+        TableMissingError: it was never written.
+        QueryError: it has no such version.
+    """
+    newest = store.open(table.path)
+    if version is None:
+        return newest
+    if version > newest.version():
+        raise QueryError(f"{table.label} has no version {version}; the newest is {newest.version()}.")
+    return store.open(table.path, version)
+
+
+def candidate_of(store: DeltaStore, table: Table) -> DeltaTable:
+    """The newest staged candidate of a table that was never published.
+
+    Raises:
+        NoCandidateError: there is none.
+    """
+    from medallion.cli.lake import candidates
+
+    staged = candidates(store, table.path)
+    if not staged:
+        raise NoCandidateError(
+            f"{table.label} has no candidate: no write of it was blocked since the last clean-up. "
+            f"See its rows with `medallion show {table.label}`."
+        )
+    return store.open((*table.path, staged[-1]))
+
+
+def first_rows(delta: DeltaTable, limit: int) -> tuple[list[str], list[list[Any]], int]:
+    """Some rows of a table, and how many it has."""
+    from medallion.cli.lake import live_files
+
+    reader = _reader(delta)
+    rows: list[list[Any]] = []
+    for batch in reader:
+        part = batch.slice(0, limit - len(rows))
+        rows.extend(list(row.values()) for row in part.to_pylist())
+        if len(rows) >= limit:
+            break
+    return list(reader.schema.names), rows, sum(file["num_records"] or 0 for file in live_files(delta))
+
+
+def query(delta: DeltaTable, name: str, sql: str, limit: int) -> tuple[list[str], list[list[Any]], int | None]:
+    """The answer to a query over a table.
+
+    The rows go through DuckDB's own storage, which spills, so that a query may read them more than once.
+
+    Raises:
+        QueryError: DuckDB can't answer it.
+    """
+    import duckdb
+
+    with duckdb.connect() as database:
+        rows = _reader(delta)  # noqa: F841 - DuckDB finds it by its name
+        database.execute(f'CREATE TABLE "{name}" AS SELECT * FROM rows')
+        try:
+            answer = database.execute(sql)
+            names = [column[0] for column in answer.description or []]
+            fetched = [list(row) for row in answer.fetchmany(limit + 1)]
+        except duckdb.Error as error:
+            columns = ", ".join(column.name for column in delta.schema().fields)
+            raise QueryError(f"{error}\n  The table {name} has the columns {columns}.") from error
+    return names, fetched[:limit], None if len(fetched) > limit else len(fetched)
+
+
+def outcome_first(names: list[str], rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Columns with the outcome and the broken rules first, and rejected rows before those that passed."""
+    ahead = [name for name in ("_outcome", "_errors") if name in names]
+    order = [names.index(name) for name in [*ahead, *[name for name in names if name not in ahead]]]
+    return [names[index] for index in order], [[row[index] for index in order] for row in rows]
+
+
+def _reader(delta: DeltaTable) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    return pa.RecordBatchReader.from_stream(delta.scan())
