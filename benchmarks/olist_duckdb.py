@@ -69,8 +69,7 @@ SOURCES = {
     "points": (
         "olist_geolocation_dataset.csv",
         "zip_prefix text, lat double, lng double, city text, state text",
-        f"regexp_full_match(zip_prefix, '[0-9]{{5}}') and lat between -33.76 and 5.28 and lng between -74.0 and -32.3 "
-        f"and city is not null and state in {STATES}",
+        f"lat between -33.76 and 5.28 and lng between -74.0 and -32.3 and city is not null and state in {STATES}",
     ),
     "translation": ("product_category_name_translation.csv", "category text, english text", "true"),
 }
@@ -81,6 +80,8 @@ CONFORMED = (
     "'aaaaaeeeeiiiiooooouuuucn'), ' +', ' ', 'g')"
 )
 
+NEEDED = {"items": "* exclude (shipping_limit_at)", "reviews": "order_id, score"}
+
 PREPARED = {
     "orders": """
         select o.*, coalesce(trim(c.customer_unique_id), '(unknown)') customer_unique_id,
@@ -88,16 +89,20 @@ PREPARED = {
             status not in ('canceled', 'unavailable') is_revenue
         from raw_orders o left join raw_customers c using (customer_id)""",
     "customers": f"""
-        select distinct on (c.customer_unique_id) c.customer_unique_id, zip_prefix, state,
-            {CONFORMED.format("city")} city
-        from raw_customers c left join raw_orders o using (customer_id)
-        where regexp_full_match(zip_prefix, '[0-9]{{5}}') and city is not null and state in {STATES}
-            and c.customer_unique_id is not null and c.customer_id is not null
-        order by c.customer_unique_id, purchased_at desc nulls last, customer_id desc""",
+        with latest as (
+            select c.customer_unique_id, arg_max(c, (coalesce(purchased_at, '-infinity'), customer_id)) c
+            from raw_customers c left join raw_orders o using (customer_id)
+            where regexp_full_match(zip_prefix, '[0-9]{{5}}') and city is not null and state in {STATES}
+                and c.customer_unique_id is not null and customer_id is not null
+            group by all)
+        select customer_unique_id, c.zip_prefix, c.state, {CONFORMED.format("c.city")} city from latest""",
     "places": """
-        select zip_prefix, round(sum(round(lat * 1e9)::bigint)::double / count(*) / 1e9, 6) latitude,
-            round(sum(round(lng * 1e9)::bigint)::double / count(*) / 1e9, 6) longitude
-        from (select distinct * from points) group by all""",
+        with sums as (
+            select zip_prefix, sum(round(lat * 1e9)::bigint)::double lat, sum(round(lng * 1e9)::bigint)::double lng,
+                count(*) points
+            from (select distinct * from points) group by all)
+        select zip_prefix, round(lat / points / 1e9, 6) latitude, round(lng / points / 1e9, 6) longitude
+        from sums where regexp_full_match(zip_prefix, '[0-9]{5}')""",
 }
 """What several gold tables need."""
 
@@ -253,7 +258,7 @@ def build(csv_dir: Path, out_dir: Path) -> float:
         for table, (file, columns, kept) in SOURCES.items():
             types = ", ".join(f"'{name}': '{kind}'" for name, kind in (c.split(" ") for c in columns.split(", ")))
             db.execute(
-                f"create table {table} as select * from read_csv(?, header = true, auto_detect = false, quote = '\"', "
+                f"create table {table} as select {NEEDED.get(table, '*')} from read_csv(?, header = true, auto_detect = false, quote = '\"', "
                 f"escape = '\"', delim = ',', ignore_errors = true, columns = {{{types}}}) where {kept}",
                 [str(csv_dir / file)],
             )

@@ -8,6 +8,10 @@ import dagster as dg
 
 from medallion.settings import Settings
 from medallion.tables import Table
+from sensors.alerts import failure_alerts
+from sensors.landing import landing_sensors
+from sensors.schedules import daily_schedules
+from sensors.updates import updates_sensors
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,22 @@ class Automation:
 
 
 def build_automation(tables: Sequence[Table], settings: Settings) -> Automation:
-    """One job per domain, named after it."""
-    jobs = [
-        dg.define_asset_job(
+    """One job per domain, named after it, and what starts and watches runs.
+
+    Args:
+        tables: all declared tables.
+        settings: where alerts go.
+    """
+    jobs = {
+        domain: dg.define_asset_job(
             domain,
             selection=dg.AssetSelection.assets(*[table.key for table in tables if table.domain == domain]),
             description=f"All tables of {domain}, bronze to gold.",
         )
         for domain in sorted({table.domain for table in tables})
-    ]
-    return Automation(jobs=jobs)
+    }
+    return Automation(
+        jobs=list(jobs.values()),
+        sensors=[*landing_sensors(tables, jobs), *updates_sensors(tables), *failure_alerts(settings)],
+        schedules=daily_schedules(tables, jobs),
+    )

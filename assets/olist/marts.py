@@ -39,7 +39,8 @@ def daily_revenue(fact_orders: DataFrame) -> DataFrame:
             name=REVENUE_BALANCES.name,
             by=("month",),
             ours=lambda rows: rows.select("month", F.col("revenue").alias("amount")),
-            theirs=lambda read: silver_revenue(read).withColumnRenamed("purchase_month", "month"),
+            sources=REVENUE_BALANCES.sources,
+            theirs=lambda *silver: silver_revenue(*silver).withColumnRenamed("purchase_month", "month"),
             description=REVENUE_BALANCES.description,
         )
     ],

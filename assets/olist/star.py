@@ -1,6 +1,5 @@
 """The star of Olist: four dimensions and the facts of items and orders that refer to them."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import dagster as dg
@@ -30,7 +29,7 @@ def money(amount: Column) -> Column:
 
 def mean(value: Column) -> Column:
     """The mean as a double, NULL for no values; summed as a decimal, so that it doesn't depend on the order of rows."""
-    return F.sum(value.cast("decimal(18,6)")).cast("double") / F.nullif(F.count(value), F.lit(0))
+    return F.sum(value.cast("decimal(28,12)")).cast("double") / F.nullif(F.count(value), F.lit(0))
 
 
 def is_revenue(status: Column) -> Column:
@@ -38,10 +37,10 @@ def is_revenue(status: Column) -> Column:
     return ~status.isin(*NO_REVENUE)
 
 
-def silver_revenue(read: Callable[[str], DataFrame]) -> DataFrame:
+def silver_revenue(orders: DataFrame, order_items: DataFrame) -> DataFrame:
     """Revenue by month of purchase straight from silver: price and freight of items of orders that count."""
-    orders = read("silver/olist/orders").where(is_revenue(F.col("status"))).select(*_ORDER)
-    sold = read("silver/olist/order_items").select(*_ORDER, "price", "freight").join(orders, _ORDER)
+    counted = orders.where(is_revenue(F.col("status"))).select(*_ORDER)
+    sold = order_items.select(*_ORDER, "price", "freight").join(counted, _ORDER)
     return sold.groupBy("purchase_month").agg(money(F.sum("price") + F.sum("freight")).alias("amount"))
 
 
@@ -54,6 +53,7 @@ REVENUE_BALANCES = Balances(
     name="revenue_balances_with_silver",
     by=("purchase_month",),
     ours=revenue_by_month,
+    sources=("silver/olist/orders", "silver/olist/order_items"),
     theirs=silver_revenue,
     description="revenue of every month equals that of silver orders and items, to the cent",
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from medallion.quarantine import UNPARTITIONED
 
 if TYPE_CHECKING:
-    from medallion.csv_reader import CsvFormat, CsvRead
+    from medallion.csv_reader import CsvRead
     from medallion.landing import Landing
 
 SNAPSHOT = "snapshot"
@@ -40,24 +40,37 @@ class Arrivals:
     ingested_at: dt.datetime
     _open: ExitStack = field(default_factory=ExitStack)
 
-    def csv(self, form: CsvFormat | None = None) -> CsvRead:
+    def csv(
+        self,
+        *,
+        delimiter: str = ",",
+        quote: str = '"',
+        encoding: str = "utf-8",
+        header: bool = True,
+        may_be_empty: bool = False,
+    ) -> CsvRead:
         """All files as text rows with their origin; lines that are no CSV are kept apart.
 
         Args:
-            form: delimiter, quote and encoding; comma, double quote and UTF-8 if not given.
+            delimiter: one character between fields.
+            quote: one character around fields, doubled inside them.
+            encoding: utf-8, latin-1, cp1252 or a form of utf-16.
+            header: whether the first record names the columns; without it they come in the contract's order.
+            may_be_empty: whether a file may have a header and no record.
 
         Raises:
             LandingError: nothing landed for one of the slices.
-            CsvError: a file is empty or lacks a declared column.
+            CsvFileError: a file is empty or lacks a declared column.
         """
         from medallion.csv_reader import CsvFormat, CsvSource, read_csv
 
+        form = CsvFormat(delimiter, quote, encoding, header, may_be_empty)
         sources = []
         for name in self.slices:
             for file in self.landing.files(self.domain, self.table, name):
                 path = self._open.enter_context(self.landing.fetch(file))
                 sources.append(CsvSource(path=path, name=file.path, batch=name))
-        return read_csv(sources, self.columns, form or CsvFormat(), self.ingested_at)
+        return read_csv(sources, self.columns, form, self.ingested_at)
 
     def slice_of_file(self, source_file: str) -> str:
         """The slice that a landed file belongs to, for quarantine."""

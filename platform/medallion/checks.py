@@ -74,6 +74,10 @@ class TableCheck(Protocol):
     def description(self) -> str:
         """The condition for people."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Other tables it reads, such as `silver/olist/products`; the asset depends on them."""
+
     def evaluate(self, candidate: CandidateView) -> Finding:
         """Look at the candidate; must not change anything."""
 
@@ -85,6 +89,7 @@ class UniqueKey:
     key: tuple[str, ...]
     severity: Severity = "ERROR"
     name: str = "key_is_unique"
+    reads: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -130,6 +135,11 @@ class References:
         """The condition for people."""
         return f"every {self.column} exists in {self.to}"
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The referenced table."""
+        return (self.to,)
+
     def evaluate(self, candidate: CandidateView) -> Finding:
         """Anti-join the distinct values with the other table."""
         from pyspark.sql import functions as F
@@ -141,12 +151,21 @@ class References:
 
 @dataclass(frozen=True)
 class RowCountInBounds:
-    """The slice's row count stays within a factor of the median of its earlier counts."""
+    """The slice's row count stays within a factor of the median of its earlier counts.
+
+    Attributes:
+        lowest: smallest allowed multiple of the median.
+        highest: largest allowed multiple of the median.
+        least_history: how many earlier writes of the slice there must be before it is judged.
+        severity: `ERROR` blocks, `WARN` reports.
+    """
 
     lowest: float = 0.5
     highest: float = 2.0
+    least_history: int = 3
     severity: Severity = "WARN"
     name: str = "row_count_in_bounds"
+    reads: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -154,10 +173,10 @@ class RowCountInBounds:
         return f"rows are {self.lowest} to {self.highest} times the median of the slice's last writes"
 
     def evaluate(self, candidate: CandidateView) -> Finding:
-        """Compare with the slice's history; a first write has nothing to compare with."""
+        """Compare with the slice's history, once there is enough of it."""
         rows = candidate.audit.passed
-        if not candidate.history:
-            return Finding(passed=True, metadata={"rows": rows})
+        if len(candidate.history) < self.least_history:
+            return Finding(passed=True, metadata={"rows": rows, "earlier_writes": len(candidate.history)})
         median = sorted(candidate.history)[len(candidate.history) // 2]
         passed = self.lowest * median <= rows <= self.highest * median
         return Finding(passed, {"rows": rows, "median_before": median})
@@ -177,6 +196,7 @@ class Fresh:
     within: dt.timedelta
     severity: Severity = "WARN"
     name: str = "is_fresh"
+    reads: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -203,7 +223,8 @@ class Balances:
         name: unique within the table.
         by: columns of the group, on both sides.
         ours: from the candidate: a frame of the group columns and `amount`.
-        theirs: from published tables: the same, given the `read` of the candidate view.
+        sources: the published tables that `theirs` is computed from.
+        theirs: from the frames of `sources`, in their order: the same as `ours`.
         description: the condition for people.
         severity: `ERROR` blocks, `WARN` reports.
     """
@@ -211,16 +232,22 @@ class Balances:
     name: str
     by: tuple[str, ...]
     ours: Callable[[DataFrame], DataFrame]
-    theirs: Callable[[Callable[[str], DataFrame]], DataFrame]
+    sources: tuple[str, ...]
+    theirs: Callable[..., DataFrame]
     description: str
     severity: Severity = "ERROR"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tables it compares with."""
+        return self.sources
 
     def evaluate(self, candidate: CandidateView) -> Finding:
         """Join both sides on the group and compare."""
         from pyspark.sql import functions as F
 
         ours = self.ours(candidate.frame).select(*self.by, F.col("amount").alias("_ours"))
-        theirs = self.theirs(candidate.read).select(*self.by, F.col("amount").alias("_theirs"))
+        theirs = self.theirs(*map(candidate.read, self.sources)).select(*self.by, F.col("amount").alias("_theirs"))
         both = ours.join(theirs, list(self.by), "full")
         zero = F.lit(0).cast("decimal(18,2)")
         differs = F.coalesce(F.col("_ours"), zero) != F.coalesce(F.col("_theirs"), zero)
@@ -240,6 +267,7 @@ class RowsReconcile:
 
     severity: Severity = "ERROR"
     name: str = "rows_reconcile"
+    reads: tuple[str, ...] = ()
     description: str = "rows in = rows out + quarantined + deduplicated"
 
     def evaluate(self, candidate: CandidateView) -> Finding:

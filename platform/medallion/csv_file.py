@@ -172,7 +172,7 @@ def _behind_header(file: _Utf8File, path: Path, fmt: CsvFormat, columns: Sequenc
                 f"{path}: declared columns {missing} are missing; the header has {names}. Deliver the file again, or "
                 "change the declared columns, delimiter or encoding"
             )
-        if not records.strip(b"\r\n"):
+        if not fmt.may_be_empty and not records.strip(b"\r\n"):
             raise CsvFileError(f"{path}: has a header and no record; deliver it again, or remove it")
     else:
         records = body

@@ -39,6 +39,7 @@ class CsvFormat:
         quote: One ASCII character around fields; doubled inside them.
         encoding: utf-8, latin-1, cp1252, utf-16 (with a byte order mark), utf-16-le or utf-16-be, or an alias of one.
         header: Whether the first record names the columns. Without it, fields are the declared columns in their order.
+        may_be_empty: Whether a file may hold a header and no record; otherwise that is an error.
 
     Raises:
         ValueError: A setting is outside of what is listed here.
@@ -48,6 +49,7 @@ class CsvFormat:
     quote: str = '"'
     encoding: str = "utf-8"
     header: bool = True
+    may_be_empty: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("delimiter", self.delimiter), ("quote", self.quote)):

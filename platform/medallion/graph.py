@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
+from medallion.checks import References
 from medallion.delta.report import column_schema
 from medallion.landing import SNAPSHOT
 from medallion.landing_sensor import LANDED, landed_fingerprints
@@ -46,7 +48,15 @@ def build_assets(tables: Iterable[Table]) -> list[dg.AssetsDefinition]:
                     f"{table.label}: parameter {parameter!r} stands for {label}, which no table declares; name its "
                     f"input with ins={{{parameter!r}: 'layer/domain/table'}}"
                 )
-    return [_asset(table, by_label) for table in by_label.values()]
+        if unknown := sorted(table.reads - by_label.keys()):
+            raise DeclarationError(f"{table.label}: checks read {unknown}, which no table declares")
+        for check in table.table_checks:
+            if isinstance(check, References) and check.to not in by_label:
+                raise DeclarationError(f"{table.label}: check {check.name} refers to {check.to}, which no table declares")
+    with warnings.catch_warnings():
+        # Backfill policies and code references are beta by name only; pinned, they don't change under us.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [_asset(table, by_label) for table in by_label.values()]
 
 
 def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
@@ -71,7 +81,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
                 for key, rows in event.value.partition_rows.items():
                     read = {LANDED: landed[key]} if key in landed else {}
                     context.add_asset_metadata({"dagster/partition_row_count": rows, **read}, partition_key=key)
-                if landed and not keys:
+                if not keys and SNAPSHOT in landed:
                     context.add_asset_metadata({LANDED: landed[SNAPSHOT]})
             yield event
 
@@ -79,6 +89,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
     decorate = dg.asset(
         key=table.key,
         ins=dict(table.inputs),
+        deps=[tables[label].key for label in sorted(table.reads)],
         description=table.description,
         group_name=table.group,
         kinds={table.layer, STORAGE_KIND},
@@ -97,6 +108,13 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         metadata=_definition_metadata(table),
     )
     return decorate(make)
+
+
+def _referenced(table: Table) -> list[dg.AssetKey]:
+    """Tables that a check looks into and the transform doesn't read: they have to be made first, too."""
+    read = {input_key(asset_in) for asset_in in table.inputs.values()} | {table.key}
+    checks = [check for check in table.table_checks if isinstance(check, References)]
+    return sorted({dg.AssetKey(check.to.split("/")) for check in checks} - read)
 
 
 def _definition_metadata(table: Table) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from medallion.landing import SNAPSHOT
-from medallion.planning import PlannedRun, plan_runs
+from medallion.planning import TRIGGER, PlannedRun, plan_runs
 from medallion.tables import Table
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ def landing_sensor(
         if arrived.waiting:
             context.log.info(f"{arrived.waiting} more slices wait for the next tick")
         requests = [
-            dg.RunRequest(
-                run_key=key, asset_selection=list(run.assets), tags={**run.tags, "medallion/trigger": "landing"}
-            )
+            dg.RunRequest(run_key=key, asset_selection=list(run.assets), tags={**run.tags, TRIGGER: "landing"})
             for key, run in arrived.runs
         ]
         skip = None if requests else dg.SkipReason(_why_not(domain, arrived))
@@ -160,7 +158,8 @@ def sense_arrivals(
     keys = {table.name: _positions(table) for table in tables}
     known = {item: stamp for item, stamp in landed.items() if item[1] in keys.get(item[0], {})}
     unknown = tuple(sorted(_label(item) for item in landed.keys() - known.keys()))
-    slices = {label: stamp for label, stamp in cursor.slices.items() if label in map(_label, known)}
+    labels = {_label(item) for item in known}
+    slices = {label: stamp for label, stamp in cursor.slices.items() if label in labels}
     removed = sorted(cursor.slices.keys() - slices.keys())
     changed: dict[str, list[tuple[str, str]]] = {}
     for item in sorted(known, key=lambda item: (keys[item[0]][item[1]], item)):
@@ -215,12 +214,12 @@ def _runs(tables: Sequence[Table], started: Sequence[tuple[str, str]]) -> list[P
     for name, slice_key in started:
         names.setdefault(slice_key, set()).add(name)
     alike: dict[frozenset[str], list[str]] = {}
-    for slice_key, of in names.items():
-        alike.setdefault(frozenset(of), []).append(slice_key)
+    for slice_key, having in names.items():
+        alike.setdefault(frozenset(having), []).append(slice_key)
     runs = []
-    for of, slice_keys in alike.items():
-        whole = [table for table in tables if table.name in of and table.partitions is None]
-        parts = [table for table in tables if table.name in of and table.partitions is not None]
+    for these, slice_keys in alike.items():
+        whole = [table for table in tables if table.name in these and table.partitions is None]
+        parts = [table for table in tables if table.name in these and table.partitions is not None]
         runs += plan_runs(whole, ()) + plan_runs(parts, slice_keys)
     return runs
 

@@ -122,6 +122,9 @@ def require_layering(declared: Table) -> None:
         DeclarationError: names the edge and the layers that are allowed.
     """
     allowed = _READS[declared.layer]
+    for label in sorted(declared.reads):
+        if label.split("/")[0] not in allowed:
+            raise DeclarationError(f"{declared.label}: a check reads {label}, but {declared.layer} may not read it")
     for parameter, asset_in in declared.inputs.items():
         key = input_key(asset_in)
         if key.path[0] not in allowed:

@@ -32,7 +32,8 @@ def open_store(uri: str, options: Mapping[str, str]) -> ObjectStore:
 
     scheme, separator, address = uri.partition("://")
     if not separator or scheme == "file":
-        return LocalStore(prefix=Path(address if separator else uri), mkdir=True)
+        # Without the clean-up an emptied `_delta_log` stays behind as a folder, and looks like a table.
+        return LocalStore(prefix=Path(address if separator else uri), mkdir=True, automatic_cleanup=True)
     bucket, _, prefix = address.partition("/")
     allow_http = options.get("AWS_ALLOW_HTTP", "")
     config = {name: options[option] for option, name in _OPTIONS.items() if option in options}

@@ -84,8 +84,9 @@ class Making:
         blocked = audit.rejected_share > self.table.max_rejected
         yield self._share_result(stage, audit)
         for check, finding in findings:
-            blocked |= check.severity == "ERROR" and not finding.passed
-            where = {} if finding.passed else {"candidate": stage.uri}
+            blocks = check.severity == "ERROR" and not finding.passed
+            blocked |= blocks
+            where = {"candidate": stage.uri} if blocks else {}
             yield _result(check.name, finding.passed, check.severity, {**finding.metadata, **where})
         if blocked:
             return

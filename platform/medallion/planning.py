@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from medallion.landing import Landing
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+TRIGGER = "medallion/trigger"
+"""Tag of a run that says what started it: `landing`, `update` or `schedule`."""
 
 
 class SelectionError(ValueError):
@@ -140,4 +142,5 @@ def with_upstream(tables: Iterable[Table], everything: Mapping[str, Table]) -> l
         if table.label not in found:
             found[table.label] = table
             pending.extend(everything["/".join(input_key(asset_in).path)] for asset_in in table.inputs.values())
+            pending.extend(everything[label] for label in table.reads)
     return list(found.values())

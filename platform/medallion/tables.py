@@ -144,6 +144,12 @@ class Table:
             raise DeclarationError(f"{self.label}: checks {repeated} are declared twice")
         return checks
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Tables that the checks read and the transform does not, such as `silver/olist/products`."""
+        inputs = {"/".join(input_key(asset_in).path) for asset_in in self.inputs.values()}
+        return frozenset(label for check in self.table_checks for label in check.reads) - inputs - {self.label}
+
     def validate(self) -> None:
         """Refuse a declaration that would only fail at run time.
 

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
+from dagster_deltalake.config import LocalConfig
 from deltalake import DeltaTable, Schema
 
-from medallion.delta.frames import frame_types, stage_writer
+from medallion.delta.frames import frame_types, stage_writer, streamed
+from medallion.delta.io_manager import LakeIOManager
 from medallion.delta.publish import Published, Write, publish
 from medallion.delta.staging import Stage, write_stage
 from medallion.delta.store import DeltaStore, data_files
+from medallion.engine.resource import SparkEngine
 from medallion.partitions import WHOLE, Dimension, Slice
 
 if TYPE_CHECKING:
@@ -42,9 +46,11 @@ class Lake:
         schema: Schema | None = None,
         **options: Any,
     ) -> Published:
+        frame = streamed(frame)
+        names = list(frame_types(frame))
         stage = self.stage(frame, partition_by)
         staged = {item.name: item for item in stage.schema.fields}
-        schema = schema or Schema([staged[name] for name in frame_types(frame)])
+        schema = schema or Schema([staged[name] for name in names])
         published = publish(Write(stage, selection, schema, tuple(partition_by), mode, **options))
         stage.discard(keep=published.kept)
         return published
@@ -95,3 +101,33 @@ def days_fixture() -> Any:
 @pytest.fixture(name="rows")
 def rows_fixture() -> Any:
     return rows
+
+
+class Runs:
+    """Materializes assets into a lake with the IO manager, each run on one instance."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = DeltaStore(str(root))
+        engine = SparkEngine()
+        manager = LakeIOManager(root_uri=str(root), storage_options=LocalConfig(), engine=engine)
+        self.resources = {"io_manager": manager, "engine": engine}
+        self.instance = dg.DagsterInstance.ephemeral()
+
+    def __call__(self, *assets: Any, key: str | None = None, span: tuple[str, str] | None = None, **options: Any) -> Any:
+        tags = {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[1]} if span else {}
+        return dg.materialize(
+            list(assets), instance=self.instance, resources=self.resources, partition_key=key, tags=tags, **options
+        )
+
+    def rows(self, *path: str, by: str | None = None) -> list[dict[str, Any]]:
+        found = pa.table(self.store.open(path).scan()).to_pylist()
+        return sorted(found, key=(lambda row: row[by]) if by else repr)
+
+    def metadata(self, result: Any, asset: str) -> dict[str, Any]:
+        events = [e for e in result.get_asset_materialization_events() if e.asset_key.to_user_string() == asset]
+        return {key: value.value for key, value in events[-1].materialization.metadata.items()}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runs:
+    return Runs(tmp_path / "lake")

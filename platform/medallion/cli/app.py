@@ -10,11 +10,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from medallion.cli import quarantine
+from medallion.cli.doctor import doctor
 from medallion.cli.domain import generate, land
 from medallion.cli.output import Explained
 from medallion.cli.run import run
 from medallion.cli.show import show
 from medallion.cli.tables import tables
+from medallion.cli.ui import ui
 
 
 class _Commands(TyperGroup):
@@ -28,6 +31,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A medallion lakehouse: land files, make tables, look at them.",
@@ -37,12 +41,17 @@ app.command("generate")(generate)
 app.command("run")(run)
 app.command("tables")(tables)
 app.command("show")(show)
+app.add_typer(quarantine.app, name="quarantine")
+app.command("ui")(ui)
+app.command("doctor")(doctor)
 
 
 def main() -> None:
     """Entry point of the console script."""
-    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds text
+    folder = os.getcwd()  # noqa: PTH109 - sys.path holds text
+    if folder not in sys.path:
         # Domains, resources and definitions are the project's, not the wheel's.
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+        sys.path.insert(0, folder)
+    # Libraries' deprecation notes are for whoever maintains this, not for whoever runs it.
     warnings.simplefilter("ignore")
     app(prog_name="medallion")

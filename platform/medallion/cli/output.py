@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table as Grid
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-PLAIN_WIDTH = 120
-"""Columns of output that no terminal bounds."""
+PLAIN_WIDTH = 2000
+"""Columns of output that no terminal bounds: nothing is cut that a file or a pipe could take."""
 
 
 def terminal() -> Console:
@@ -34,6 +36,21 @@ def complaints() -> Console:
 def complain(message: str) -> None:
     """Print an error: what, and the next step."""
     complaints().print(f"[bold red]✗[/] {escape(message)}")
+
+
+def listing(left: Sequence[str], right: Sequence[str] = (), last: Sequence[str] = ()) -> Grid:
+    """A table without lines, as all commands print them.
+
+    Args:
+        left: names of the first columns, which hold text.
+        right: names of the next columns, which hold numbers.
+        last: names of the last columns, which hold text.
+    """
+    grid = Grid(box=None, header_style="bright_black", pad_edge=False, padding=(0, 2, 0, 0))
+    for names, justify in ((left, "left"), (right, "right"), (last, "left")):
+        for name in names:
+            grid.add_column(Text(name), justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    return grid
 
 
 def print_json(document: Any) -> None:
@@ -86,11 +103,7 @@ def screen() -> Iterator[Console]:
 
 
 class Explained:
-    """Turns an error that was written for people into one line and exit code 1; any other keeps its stack trace.
-
-    Errors that the platform, its domains and its settings define say what, why and the next step. Those of storage say
-    what and where. Everything else is a mistake in a program, which the trace helps to find.
-    """
+    """Turns an error that was written for people into one line and exit code 1; any other keeps its stack trace."""
 
     def __enter__(self) -> Explained:
         return self
@@ -98,29 +111,30 @@ class Explained:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or kind is None or not issubclass(kind, Exception):
-            return
-        message = self.message(error)
-        if message is not None:
+        if isinstance(error, Exception) and (message := explanation(error)) is not None:
             complain(message)
             raise typer.Exit(1) from error
 
-    def message(self, error: BaseException) -> str | None:
-        """The line for people; None for an error that was not written for them."""
-        from pydantic import ValidationError
 
-        from medallion.settings import Settings
+def explanation(error: Exception) -> str | None:
+    """The line for people; None for an error that was not written for them.
 
-        if isinstance(error, ValidationError) and error.title == Settings.__name__:
-            return _settings_message(error)
-        module = type(error).__module__
-        if module.startswith(("medallion.", f"{Settings().domains}.")):
-            return str(error)
-        if module.startswith(("obstore", "deltalake", "_internal")) or (isinstance(error, OSError) and error.filename):
-            return f"Storage: {' '.join(str(error).split('Debug source:')[0].split())} Check with `medallion doctor`."
-        if module.startswith("dagster") and "Config" in type(error).__name__:
-            return f"{error}"
-        return None
+    Errors that the platform and its domains define say what, why and the next step. Those of storage say what and
+    where. Everything else is a mistake in a program, which its trace helps to find.
+    """
+    from pydantic import ValidationError
+
+    from medallion.settings import Settings
+
+    if isinstance(error, ValidationError) and error.title == Settings.__name__:
+        return _settings_message(error)
+    module = type(error).__module__
+    if module.startswith(("medallion.", f"{Settings().domains}.")):
+        return str(error)
+    if module.startswith(("obstore", "deltalake", "_internal")) or (isinstance(error, OSError) and error.filename):
+        # The object store's message goes on for a page of debug output, which repeats its first paragraph.
+        return f"{' '.join(str(error).split('Debug source:')[0].split())} Find out more with: medallion doctor"
+    return None
 
 
 def _settings_message(error: ValidationError) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
@@ -33,13 +32,13 @@ def print_rows(console: Console, names: Sequence[str], rows: Sequence[Sequence[A
         min(_WIDEST, max([len(name), *[len(row[index].plain) for row in cells]])) for index, name in enumerate(names)
     ]
     shown = _fitting(widths, console.width) if console.is_terminal else len(names)
-    grid = Grid(box=box.SIMPLE_HEAD, header_style="bright_black", pad_edge=False, padding=(0, _GAP // 2))
+    grid = Grid(box=None, header_style="bright_black", pad_edge=False, padding=(0, _GAP, 0, 0))
     for index, name in enumerate(names[:shown]):
         numeric = any(isinstance(row[index], int | float | Decimal) and not isinstance(row[index], bool) for row in rows)
         grid.add_column(Text(name), no_wrap=True, justify="right" if numeric else "left", min_width=widths[index])
     for row in cells:
         grid.add_row(*[_cut(value, width) for value, width in zip(row[:shown], widths, strict=False)])
-    console.print(grid, width=None if console.is_terminal else max(80, sum(widths) + _GAP * len(widths) + 2))
+    console.print(grid)
     if shown < len(names):
         console.print(f"[bright_black]{len(names) - shown} more columns: {escape(', '.join(names[shown:]))}. {hint}[/]")
 

@@ -237,7 +237,7 @@ def _summary(result: RunResult, console: Console) -> None:
     made = sum(outcome.state == "done" for outcome in result.outcomes)
     mark = "[bold green]✓[/]" if result.success else "[bold red]✗[/]"
     parts = [
-        plural(made, "table") + " made" + (f" of {len(result.outcomes)}" if made < len(result.outcomes) else ""),
+        _made(made, len(result.outcomes)),
         f"{count(totals['rows'])} rows",
         f"{count(totals['quarantined'])} quarantined",
         f"{plural(failed, 'failed check')}" + (f", {plural(len(warned), 'warning')}" if warned else ""),
@@ -246,6 +246,10 @@ def _summary(result: RunResult, console: Console) -> None:
     console.print(f"{mark} [bold]{parts[0]}[/], {', '.join(parts[1:])}")
     looks = ["medallion tables", *(["medallion quarantine list"] if totals["quarantined"] else []), "medallion ui"]
     console.print(f"  [bright_black]Look at it with: {'  ·  '.join(looks)}[/]")
+
+
+def _made(made: int, of: int) -> str:
+    return f"{plural(made, 'table')} made" if made == of else f"{made} of {plural(of, 'table')} made"
 
 
 def _samples(check: CheckOutcome) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Such as silver/olist/orders, or a unique short name.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show.")]
 
+_AHEAD = ("_outcome", "_errors")
+
 
 class QueryError(ValueError):
     """A query that can't be answered; the message is the database's."""
@@ -52,8 +54,8 @@ def show(
     found = table_named(table, tables_of(settings))
     delta = candidate_of(store, found) if candidate else opened(store, found, version)
     names, rows, total = query(delta, found.name, sql, limit) if sql else first_rows(delta, limit)
-    if candidate:
-        names, rows = outcome_first(names, rows)
+    if not sql:
+        names, rows = ours_last(names, rows)
     console = terminal()
     what = "candidate" if candidate else f"version {delta.version()}"
     console.print(f"[bold]{found.label}[/] [bright_black]{what}{', query' if sql else ''}[/]")
@@ -131,10 +133,9 @@ def query(delta: DeltaTable, name: str, sql: str, limit: int) -> tuple[list[str]
     return names, fetched[:limit], None if len(fetched) > limit else len(fetched)
 
 
-def outcome_first(names: list[str], rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Columns with the outcome and the broken rules first, and rejected rows before those that passed."""
-    ahead = [name for name in ("_outcome", "_errors") if name in names]
-    order = [names.index(name) for name in [*ahead, *[name for name in names if name not in ahead]]]
+def ours_last(names: list[str], rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Columns with the outcome and the broken rules first, and those that the framework adds last."""
+    order = sorted(range(len(names)), key=lambda index: (names[index] not in _AHEAD, names[index].startswith("_")))
     return [names[index] for index in order], [[row[index] for index in order] for row in rows]
 
 

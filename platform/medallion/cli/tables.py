@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from medallion.cli.output import count, plural, size, terminal
+from medallion.cli.output import count, listing, plural, size, terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -15,8 +15,6 @@ _LAYER_STYLES = {"bronze": "orange4", "silver": "grey62", "gold": "gold3"}
 
 def tables() -> None:
     """List all tables: rows, size, version, last write, partitions made of those landed, rows in quarantine."""
-    from rich import box
-    from rich.table import Table as Grid
     from rich.text import Text
 
     from medallion.cli.lake import lake_of, landed_by_table, landed_for, quarantined, table_state, tables_of
@@ -29,15 +27,12 @@ def tables() -> None:
     landed = landed_by_table(Landing(settings.landing_uri, settings.storage_options), declared)
     console = terminal()
     now = dt.datetime.now(dt.UTC)
-    grid = Grid(box=box.SIMPLE_HEAD, header_style="bright_black", pad_edge=False, padding=(0, 1))
-    grid.add_column("table", no_wrap=True)
-    for name in ("rows", "size", "version", "last write", "partitions", "quarantined"):
-        grid.add_column(name, justify="right", no_wrap=True)
+    grid = listing(["table"], ["rows", "size", "version", "last write", "partitions", "quarantined"])
     total_rows = total_size = missing = 0
     before = None
     for table in declared.values():
         if before not in (None, table.group):
-            grid.add_section()
+            grid.add_row()
         before = table.group
         state = table_state(store, table)
         label = Text.assemble((table.layer, _LAYER_STYLES[table.layer]), f"/{table.domain}/{table.name}")
@@ -59,7 +54,7 @@ def tables() -> None:
         )
     console.print(grid)
     console.print(
-        f"[bold]{plural(len(declared), 'table')}[/], {count(total_rows)} rows, {size(total_size)}"
+        f"\n[bold]{plural(len(declared), 'table')}[/], {count(total_rows)} rows, {size(total_size)}"
         f" [bright_black]in {settings.lake_uri}[/]"
     )
     if missing:

@@ -205,7 +205,9 @@ def _declared_schema(context: dg.InputContext) -> Any:
 def _physical(frame: Any, selection: Slice) -> tuple[str, ...]:
     """Slice columns that a new table is physically partitioned by: those with one value per partition."""
     kinds = frame_types(frame)
-    return tuple(column for column in sorted(selection.columns) if not kinds.get(column, "").startswith("timestamp"))
+    columns = sorted(column for column in selection.columns if not kinds.get(column, "").startswith("timestamp"))
+    # A data file needs a column of its own.
+    return tuple(columns) if set(columns) < set(kinds) else ()
 
 
 def _nullable(item: Any) -> Any:
