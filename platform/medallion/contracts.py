@@ -156,8 +156,6 @@ def _column(model: str, name: str, column: Any) -> ContractColumn:
     metadata = column.metadata or {}
     if unknown := sorted(set(metadata) - {"pii", "source", "format", "partition"}):
         raise ContractError(f"{model}.{name}: metadata {unknown} is unknown; use pii, source, format, partition")
-    if column.unique:
-        raise ContractError(f"{model}.{name}: pandera's PySpark backend ignores Field(unique=True); use Config.unique")
     source, partition = metadata.get("source"), metadata.get("partition")
     return ContractColumn(
         name=name,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
-from medallion.checks import References
-from medallion.delta.report import column_schema
+from medallion.delta.io_manager import reads_whole
+from medallion.delta.report import COLUMN_SCHEMA, column_schema
 from medallion.landing import SNAPSHOT
 from medallion.landing_sensor import LANDED, landed_fingerprints
 from medallion.pipeline import Making, check_specs
@@ -50,9 +50,6 @@ def build_assets(tables: Iterable[Table]) -> list[dg.AssetsDefinition]:
                 )
         if unknown := sorted(table.reads - by_label.keys()):
             raise DeclarationError(f"{table.label}: checks read {unknown}, which no table declares")
-        for check in table.table_checks:
-            if isinstance(check, References) and check.to not in by_label:
-                raise DeclarationError(f"{table.label}: check {check.name} refers to {check.to}, which no table declares")
     with warnings.catch_warnings():
         # Backfill policies and code references are beta by name only; pinned, they don't change under us.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -72,16 +69,21 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
             tables=tables,
             storage=getattr(context.resources, IO_MANAGER),
             keys=tuple(table.select(keys).keys) if table.partitions is not None else (),
-            input_keys=lambda parameter: list(context.asset_partition_keys_for_input(parameter)),
+            input_keys=lambda parameter: _input_keys(context, table, parameter),
             run_id=context.run_id,
             started=dt.datetime.now(dt.UTC),
         )
         for event in making.run(inputs, getattr(context.resources, LANDING) if landing else None):
             if isinstance(event, dg.Output):
-                for key, rows in event.value.partition_rows.items():
-                    read = {LANDED: landed[key]} if key in landed else {}
-                    context.add_asset_metadata({"dagster/partition_row_count": rows, **read}, partition_key=key)
-                if not keys and SNAPSHOT in landed:
+                rows = event.value.partition_rows
+                for key in rows:
+                    own: dict[str, Any] = {"dagster/partition_row_count": rows[key]}
+                    if key in landed:
+                        own[LANDED] = landed[key]
+                    if len(rows) > 1 and key == making.keys[-1]:
+                        own[COLUMN_SCHEMA] = column_schema(event.value.write.schema, table.contract.key)
+                    context.add_asset_metadata(own, partition_key=key)
+                if not rows and SNAPSHOT in landed:
                     context.add_asset_metadata({LANDED: landed[SNAPSHOT]})
             yield event
 
@@ -92,7 +94,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         deps=[tables[label].key for label in sorted(table.reads)],
         description=table.description,
         group_name=table.group,
-        kinds={table.layer, STORAGE_KIND},
+        kinds={table.layer, STORAGE_KIND, "csv" if table.reads_arrivals else "pyspark"},
         owners=list(table.owners) or None,
         tags=dict(table.tags) or None,
         partitions_def=table.partitions,
@@ -102,7 +104,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         io_manager_key=IO_MANAGER,
         required_resource_keys={IO_MANAGER, *landing},
         freshness_policy=table.freshness,
-        code_version=table.code_version,
+        code_version=table.version,
         pool="_".join(table.path),
         automation_condition=on_update(table, tables),
         metadata=_definition_metadata(table),
@@ -110,18 +112,16 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
     return decorate(make)
 
 
-def _referenced(table: Table) -> list[dg.AssetKey]:
-    """Tables that a check looks into and the transform doesn't read: they have to be made first, too."""
-    read = {input_key(asset_in) for asset_in in table.inputs.values()} | {table.key}
-    checks = [check for check in table.table_checks if isinstance(check, References)]
-    return sorted({dg.AssetKey(check.to.split("/")) for check in checks} - read)
+def _input_keys(context: dg.AssetExecutionContext, table: Table, parameter: str) -> Sequence[str] | None:
+    whole = reads_whole(context.get_step_execution_context(), input_key(table.inputs[parameter]))
+    return None if whole else context.asset_partition_keys_for_input(parameter)
 
 
 def _definition_metadata(table: Table) -> dict[str, Any]:
     schema = table.contract.delta_schema()
     columns = table.partition_columns
     metadata: dict[str, Any] = {
-        "dagster/column_schema": column_schema(schema, table.contract.key),
+        COLUMN_SCHEMA: column_schema(schema, table.contract.key),
         "dagster/table_name": ".".join(table.path),
         "medallion/schema": schema.to_json(),
         "medallion/mode": table.mode,
@@ -146,4 +146,3 @@ def _sign(make: Any, table: Table) -> None:
     make.__annotations__ = {parameter.name: parameter.annotation for parameter in [context, *inputs]}
     make.__name__ = table.name
     make.__module__ = table.transform.__module__
-

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 _RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _DAGSTER_PREFIX = "dagster_"
@@ -20,12 +21,20 @@ def configure_logs(form: Literal["human", "json"], level: int = logging.INFO) ->
         form: `human` or `json`.
         level: least severity that is written.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_stderr())
     handler.setFormatter(JsonLines() if form == "json" else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Clients of object stores and of Spark Connect tell each request, which is no news.
     for noisy in ("botocore", "urllib3", "pyspark", "py4j", "alembic", "sqlalchemy", "pandera"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def _stderr() -> TextIO:
+    """Stderr by a descriptor of its own, which stays when a run's output is captured."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", buffering=1)
+    except OSError:  # a stream without a descriptor, as in tests
+        return sys.stderr
 
 
 class JsonLines(logging.Formatter):

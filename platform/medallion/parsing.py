@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _ISO_TIMESTAMP = "yyyy-MM-dd HH:mm:ss"
 _ISO_DATE = "yyyy-MM-dd"
+_DIGITS = "0123456789"
 _PATTERN_DIGITS = re.compile(r"y+|M+|d+|H+|m+|s+")
 
 
@@ -60,27 +61,23 @@ def _typed(text: Column, column: ContractColumn) -> Column:
         return text
     if kind in ("timestamp", "timestamp_ntz", "date"):
         pattern = column.format or (_ISO_DATE if kind == "date" else _ISO_TIMESTAMP)
-        well_formed = F.when(text.rlike(_digits(pattern)), text)
+        # Not a regular expression: the engine compiles those again for every batch of rows.
+        well_formed = F.when(F.translate(text, _DIGITS, "9" * len(_DIGITS)) == _mask(pattern), text)
         if column.format is None:
             return well_formed.try_cast(kind)
         moment = F.try_to_timestamp(well_formed, F.lit(pattern))
         return moment if kind == "timestamp" else moment.cast(kind)
     if isinstance(column.type, DecimalType):
-        fraction = rf"(\.\d{{1,{column.type.scale}}}0*)?" if column.type.scale else r"(\.0*)?"
-        return F.when(text.rlike(rf"^[+-]?\d+{fraction}$"), text).try_cast(column.type)
+        fraction = rf"(\.[0-9]{{1,{column.type.scale}}}0*)?" if column.type.scale else r"(\.0*)?"
+        return F.when(text.rlike(rf"^[+-]?[0-9]+{fraction}$"), text).try_cast(column.type)
     if kind in ("byte", "short", "integer", "long"):
-        return F.when(text.rlike(r"^[+-]?\d+$"), text).try_cast(column.type)
+        return F.when(text.rlike(r"^[+-]?[0-9]+$"), text).try_cast(column.type)
     if kind in ("float", "double"):
         # The cast alone would also take "nan", "inf" and, on some engines, "1d".
         return F.when(text.rlike(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"), text).try_cast(column.type)
     return text.try_cast(column.type)
 
 
-def _digits(pattern: str) -> str:
-    """A regular expression for the digits that a date/time pattern demands, so that no shorter form slips through."""
-    parts, position = [], 0
-    for match in _PATTERN_DIGITS.finditer(pattern):
-        parts.append(re.escape(pattern[position : match.start()]).replace("'", ""))
-        parts.append(rf"\d{{{len(match.group())}}}")
-        position = match.end()
-    return "^" + "".join(parts) + re.escape(pattern[position:]).replace("'", "") + "$"
+def _mask(pattern: str) -> str:
+    """What a well-formed text looks like with a 9 for each digit: no shorter or longer form slips through."""
+    return _PATTERN_DIGITS.sub(lambda match: "9" * len(match.group()), pattern).replace("'", "")

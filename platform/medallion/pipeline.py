@@ -15,7 +15,6 @@ from medallion.arrivals import Arrivals
 from medallion.audit import RAW, RowAudit, RuleCount, annotate, audit_rows
 from medallion.candidate import Candidate
 from medallion.checks import CandidateView, Finding, TableCheck
-from medallion.code_version import code_version_of
 from medallion.delta.frames import is_spark_type, read_spark, stage_writer, streamed
 from medallion.delta.io_manager import LakeStorage, commit_metadata, transactions
 from medallion.delta.publish import Write, row_count
@@ -43,7 +42,7 @@ class Making:
         tables: all declared tables by label, for checks that read others.
         storage: the run's IO manager.
         keys: selected partition keys; empty for a table without partitions.
-        input_keys: partition keys that an input parameter reads.
+        input_keys: partition keys that an input parameter reads; None for the whole table.
         run_id: the run.
         started: time of the run, UTC.
     """
@@ -52,7 +51,7 @@ class Making:
     tables: Mapping[str, Table]
     storage: LakeStorage
     keys: tuple[str, ...]
-    input_keys: Callable[[str], Sequence[str]]
+    input_keys: Callable[[str], Sequence[str] | None]
     run_id: str
     started: dt.datetime
 
@@ -92,7 +91,6 @@ class Making:
             return
         quality = assess(audit, _null_counts(stage, self.table), findings)
         counts = {"rows": audit.passed, "quarantined": audit.rejected, "duplicates": audit.duplicates + audit.merged}
-        version = self.table.code_version or code_version_of(self.table.transform, self.table.model)
         rows = self._partition_rows(stage)
         write = Write(
             stage=stage,
@@ -103,7 +101,7 @@ class Making:
             keys=self.table.contract.key,
             evolution=self.table.schema_evolution,
             transactions=transactions(self.table.mode, self.table.label, self.run_id, self.keys),
-            commit=commit_metadata(self.table.label, self.run_id, self.keys, version, counts),
+            commit=commit_metadata(self.table.label, self.run_id, self.keys, self.table.version, counts),
         )
         metadata = {**quality.metadata(), "rows_quarantined": audit.rejected, "rows_deduplicated": counts["duplicates"]}
         rows_in = self._rows_in()
@@ -263,8 +261,8 @@ class Making:
             return None
         parameter, key = self.table.primary
         source = self.tables["/".join(key.path)]
-        keys = self.input_keys(parameter) if source.partitions is not None and self.table.partitions else ()
-        selection = source.select(keys) if keys else WHOLE
+        keys = self.input_keys(parameter) if source.partitions is not None else None
+        selection = WHOLE if keys is None else source.select(keys)
         return row_count(self.storage.store, source.path, selection)
 
     def _history(self) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,14 +49,6 @@ class Platform:
     def repository(self) -> RepositoryDefinition:
         """The definitions with all jobs resolved."""
         return self.definitions.get_repository_def()
-
-    def table_of_step(self, step_key: str | None) -> Table | None:
-        """The table that a step of a run makes."""
-        return self._by_step.get(step_key or "")
-
-    @cached_property
-    def _by_step(self) -> dict[str, Table]:
-        return {"__".join(table.path): table for table in self.tables.values()}
 
 
 def load_platform(settings: Settings) -> Platform:
@@ -109,7 +102,8 @@ def execute(
         platform: the definitions.
         instance: where runs are kept; a persistent one.
         planned: assets and partitions.
-        verbose: whether Dagster writes its events to stderr as well.
+        verbose: whether Dagster writes its events to stderr as well, and what the code of the run prints is shown here
+            and not only on the run's page.
 
     Yields:
         The run's id with every event of it, as it happens.
@@ -127,6 +121,8 @@ def execute(
         asset_selection=None if whole else keys,
         remote_job_origin=_origin(platform.settings, job.name),
     )
+    if not verbose:
+        _capture_into_files(instance)
     with _announced(platform.settings.home, run.run_id):
         for event in execute_run_iterator(_in_memory(job), run, instance):
             yield run.run_id, event
@@ -174,6 +170,35 @@ def _announced(home: Path, run_id: str) -> Iterator[None]:
 
 def _running(home: Path) -> Path:
     return home.expanduser().resolve() / "running"
+
+
+def _capture_into_files(instance: dg.DagsterInstance) -> None:
+    """Keep what a run prints in the files of its page, without the four processes that also mirror it to a terminal.
+
+    The stock capture starts two `tail` and two Python processes per run; Ctrl-C makes the latter print stack traces.
+    """
+    from dagster._core.execution.compute_logs import redirect_to_file
+    from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+    from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
+    from dagster._utils import ensure_file, touch_file
+
+    manager = instance.compute_log_manager
+    if not isinstance(manager, LocalComputeLogManager):
+        return
+
+    @contextmanager
+    def capture_logs(log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        paths = [
+            manager.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind])
+            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+        ]
+        for path in paths:
+            ensure_file(path)
+        with redirect_to_file(sys.stdout, paths[0]), redirect_to_file(sys.stderr, paths[1]):
+            yield CapturedLogContext(log_key)
+        touch_file(manager.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]
+
+    manager.capture_logs = capture_logs  # type: ignore[method-assign]
 
 
 def _in_memory(job: JobDefinition) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 
 from medallion.checks import RowCountInBounds, RowsReconcile, TableCheck, UniqueKey
+from medallion.code_version import code_version_of
 from medallion.contracts import Contract
 from medallion.delta.publish import WriteMode
 from medallion.delta.schema import SchemaEvolution
@@ -46,7 +47,7 @@ class Table:
         owners: teams (`team:x`) or e-mail addresses.
         tags: Dagster tags.
         freshness: Dagster freshness policy.
-        code_version: changes when the transform's meaning changes.
+        code_version: changes when the transform's meaning changes; by default a hash of its code and contract.
     """
 
     layer: Layer
@@ -117,6 +118,11 @@ class Table:
             key = input_key(asset_in)
             return (parameter, key) if key.path[0] == "bronze" and self.layer == "silver" else None
         return None
+
+    @cached_property
+    def version(self) -> str:
+        """The declared code version, or a hash of the transform and its contract."""
+        return self.code_version or code_version_of(self.transform, self.contract)
 
     @property
     def partition_columns(self) -> dict[str, str]:

@@ -27,7 +27,7 @@ _MARKS = {
     "running": ("…", "cyan"),
     "waiting": (" ", ""),
 }
-_HEADER = ("table", "rows in", "rows out", "quarantined", "checks", "seconds")
+_WIDTHS = {"rows in": 9, "rows out": 9, "quarantined": 11, "checks": 6, "seconds": 7}
 _log = logging.getLogger("medallion.run")
 
 
@@ -65,9 +65,9 @@ class Lines:
         self._label = max(len(label) for label in run.tables)
         which = f"run {number} of {of}, " if of > 1 else ""
         self._console.print(f"[bold]{escape(run.label)}[/] [bright_black]{which}{plural(len(run.tables), 'table')}[/]")
-        self._console.print(self._row(Text(" "), *[Text(name, style="bright_black") for name in _HEADER]))
+        self._console.print(self._row(Text(" "), *[Text(name, style="bright_black") for name in ("table", *_WIDTHS)]))
 
-    def finished(self, run: RunOutcome, outcome: TableOutcome) -> None:
+    def finished(self, run: RunOutcome, outcome: TableOutcome) -> None:  # noqa: ARG002 - every board takes the run
         """Print a table's line."""
         self._console.print(self._line(outcome))
 
@@ -81,7 +81,9 @@ class Lines:
         done = sum(outcome.state in ("done", "blocked", "failed") for outcome in run.tables.values())
         lines = [self._line(outcome) for outcome in running]
         rest = f"{done} of {len(run.tables)} tables"
-        yield Group(*lines, Text.assemble(self._spinner.render(console.get_time()), " ", (rest, "bright_black")))
+        moving = Grid.grid(padding=(0, 1))
+        moving.add_row(self._spinner.render(console.get_time()), Text(rest, style="bright_black"))
+        yield Group(*lines, moving)
 
     def _line(self, outcome: TableOutcome) -> Grid:
         mark, style = _MARKS[outcome.state]
@@ -99,13 +101,16 @@ class Lines:
             Text(f"{outcome.elapsed:.2f}" if known else "skipped", style="bright_black"),
         )
 
-    def _row(self, mark: Text, *cells: Text) -> Grid:
+    def _row(self, mark: Text, label: Text, *numbers: Text) -> Grid:
         grid = Grid.grid(padding=(0, 1))
         grid.add_column(width=1)
         grid.add_column(width=max(self._label, 5), no_wrap=True)
-        for width in (10, 10, 12, 7, 8):
+        shown = [(number, width) for number, width in zip(numbers, _WIDTHS.values(), strict=True)]
+        if self._console.width < self._label + sum(_WIDTHS.values()) + len(_WIDTHS) + 3:
+            del shown[0]  # the rows that came in are the least of what fits
+        for _, width in shown:
             grid.add_column(width=width, justify="right", no_wrap=True)
-        grid.add_row(mark, *cells)
+        grid.add_row(mark, label, *[number for number, _ in shown])
         return grid
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -194,8 +194,8 @@ def _candidates(settings: Settings) -> Facts:
     if not found:
         return "ok", "no blocked write left one"
     told = ", ".join(f"{label} ({number})" for label, number in sorted(found.items())[:3])
-    label = min(found)
-    return "warn", f"{plural(sum(found.values()), 'candidate')} of blocked writes: {told}", f"medallion show {label} --candidate"
+    number = plural(sum(found.values()), "candidate")
+    return "warn", f"{number} of blocked writes: {told}", f"medallion show {min(found)} --candidate"
 
 
 def _instance(settings: Settings) -> Facts:

@@ -49,7 +49,7 @@ def generate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files. Default: <home>/synthetic/DOMAIN.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the files. Default: <home>/synthetic/DOMAIN")
     ] = None,
 ) -> None:
     """Write a synthetic dataset and land it."""
@@ -87,11 +87,9 @@ def land_into(settings: Settings, domain: str, path: Path, console: Console, not
     console.print(f"[bold]Landing {domain}[/]{note} [bright_black]from {path} in {landing.root}[/]")
     with _bars(console, size) as advance:
         report: LandReport = source.land(path, landing, advance)
-    files = len(report.written) + len(report.unchanged)
-    console.print(
-        f"[green]✓[/] {plural(files, 'file')} landed: {count(len(report.written))} written ({size(report.bytes_written)}),"
-        f" {count(len(report.unchanged))} unchanged{note}"
-    )
+    files = plural(len(report.written) + len(report.unchanged), "file")
+    written = f"{count(len(report.written))} written ({size(report.bytes_written)})"
+    console.print(f"[green]✓[/] {files} landed: {written}, {count(len(report.unchanged))} unchanged{note}")
     for table, rows in report.undated.items():
         console.print(f"[yellow]![/] {plural(rows, 'row')} of {table} without a date landed in the latest partition")
     if report.stale:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 2000
 """Columns of output that no terminal bounds: nothing is cut that a file or a pipe could take."""
+
+_SELECTING = "medallion.planning"
 
 
 def terminal() -> Console:
@@ -103,7 +106,10 @@ def screen() -> Iterator[Console]:
 
 
 class Explained:
-    """Turns an error that was written for people into one line and exit code 1; any other keeps its stack trace."""
+    """Turns an error that was written for people into one line; any other keeps its stack trace.
+
+    The exit code is 2 if what was asked for can't be, as for options that do not exist, else 1.
+    """
 
     def __enter__(self) -> Explained:
         return self
@@ -113,7 +119,7 @@ class Explained:
     ) -> None:
         if isinstance(error, Exception) and (message := explanation(error)) is not None:
             complain(message)
-            raise typer.Exit(1) from error
+            raise typer.Exit(2 if type(error).__module__ == _SELECTING else 1) from error
 
 
 def explanation(error: Exception) -> str | None:
@@ -128,13 +134,22 @@ def explanation(error: Exception) -> str | None:
 
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         return _settings_message(error)
+    settings = Settings()
+    if isinstance(error, ModuleNotFoundError) and error.name in (settings.domains, settings.definitions):
+        advice = "Run from the repository's folder, or set MEDALLION_DOMAINS and MEDALLION_DEFINITIONS."
+        return f"There is no module {error.name!r} here. {advice}"
     module = type(error).__module__
-    if module.startswith(("medallion.", f"{Settings().domains}.")):
+    if module.startswith(("medallion.", f"{settings.domains}.")):
         return str(error)
-    if module.startswith(("obstore", "deltalake", "_internal")) or (isinstance(error, OSError) and error.filename):
-        # The object store's message goes on for a page of debug output, which repeats its first paragraph.
-        return f"{' '.join(str(error).split('Debug source:')[0].split())} Find out more with: medallion doctor"
+    if isinstance(error, OSError) or module.startswith(("obstore", "deltalake", "_internal")):
+        return f"{_in_one_line(str(error))}. Find out more with: medallion doctor"
     return None
+
+
+def _in_one_line(message: str) -> str:
+    """A storage error without colours, tree and the debug output that repeats its first paragraph."""
+    plain = re.sub(r"\x1b\[[0-9;]*m|↳", "", message.split("Debug source:")[0])
+    return " ".join(plain.split()).rstrip(".")
 
 
 def _settings_message(error: ValidationError) -> str:

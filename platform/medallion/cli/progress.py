@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from medallion.tables import Table
 
+_INTERRUPTED = "DagsterExecutionInterruptedError"
 State = Literal["waiting", "running", "done", "blocked", "failed", "skipped"]
 
 
@@ -60,10 +61,13 @@ class TableOutcome:
     version: int | None = None
     checks: list[CheckOutcome] = field(default_factory=list)
     seconds: float | None = None
-    error: str | None = None
-    trace: str | None = None
-    note: str = ""
+    cause: Cause | None = None
     _began: float = 0.0
+
+    @property
+    def error(self) -> str | None:
+        """Why it was not made."""
+        return self.cause.message if self.cause else None
 
     @property
     def failed_checks(self) -> list[CheckOutcome]:
@@ -103,11 +107,11 @@ class RunOutcome:
         self.run_id: str | None = None
         self.job: str | None = None
         self.success = False
-        self.error: str | None = None
-        self.trace: str | None = None
+        self.interrupted = False
+        self.cause: Cause | None = None
         self.seconds = 0.0
         self._began = time.perf_counter()
-        self._by_step = {"__".join(table.path): outcome for table, outcome in zip(tables, self.tables.values())}
+        self._by_step = {label.replace("/", "__"): outcome for label, outcome in self.tables.items()}
 
     def see(self, event: dg.DagsterEvent) -> TableOutcome | None:
         """Take in an event.
@@ -125,13 +129,14 @@ class RunOutcome:
             self.job = event.job_name
         elif outcome is not None:
             if kind == Kind.STEP_START:
-                outcome.state, outcome._began, outcome.note = "running", time.perf_counter(), ""
+                outcome.state, outcome._began = "running", time.perf_counter()
             elif kind == Kind.ASSET_CHECK_EVALUATION:
                 outcome.checks.append(_check(outcome.table, event.asset_check_evaluation_data))
             elif kind == Kind.ASSET_MATERIALIZATION:
                 _materialized(outcome, event)
             elif kind in (Kind.STEP_SUCCESS, Kind.STEP_FAILURE, Kind.STEP_SKIPPED):
                 _finish(outcome, event)
+                self.interrupted |= (outcome.error or "").endswith(_INTERRUPTED)
                 return outcome
         return None
 
@@ -152,7 +157,7 @@ class RunOutcome:
             "partitions": self.label,
             "success": self.success,
             "seconds": round(self.seconds, 3),
-            "error": self.error,
+            "error": self.cause.message if self.cause else None,
             "assets": [outcome.document() for outcome in self.tables.values()],
         }
 
@@ -160,15 +165,31 @@ class RunOutcome:
         self.success = success
         data = event.event_specific_data
         error = getattr(data, "error", None)
-        if not success and not any(outcome.error for outcome in self.tables.values()):
-            self.error, self.trace = cause_of(error) if error else (event.message or "the run failed", None)
+        if not success and not any(outcome.cause for outcome in self.tables.values()):
+            self.cause = cause_of(error) if error else Cause(event.message or "the run failed")
 
 
-def cause_of(error: Any) -> tuple[str, str]:
-    """The message of the error that code raised, below what Dagster wraps around it, and the whole trace.
+@dataclass(frozen=True)
+class Cause:
+    """Why a step or a run failed.
+
+    Attributes:
+        message: of the error that code raised, below what Dagster wraps around it.
+        trace: the whole stack trace; None where there is no error.
+        explained: whether the message says the next step, as the platform's and the domains' own errors do.
+    """
+
+    message: str
+    trace: str | None = None
+    explained: bool = False
+
+
+def cause_of(error: Any, package: str = "medallion") -> Cause:
+    """What a failure comes from.
 
     Args:
         error: Dagster's `SerializableErrorInfo`.
+        package: whose own errors, like the platform's, need no class name before their message.
     """
     innermost = error
     while innermost.cause is not None and (innermost.cls_name or "").startswith("Dagster"):
@@ -176,9 +197,11 @@ def cause_of(error: Any) -> tuple[str, str]:
     message = innermost.message.strip()
     name = innermost.cls_name or ""
     prefix, separator, rest = message.partition(": ")
+    ours = False
     if separator and prefix.rsplit(".", 1)[-1] == name:
-        message = rest.strip() if prefix.startswith(("medallion.", "assets.")) else f"{name}: {rest.strip()}"
-    return message, error.to_string()
+        ours = prefix.startswith(("medallion.", f"{package}."))
+        message = rest.strip() if ours else f"{name}: {rest.strip()}"
+    return Cause(message, error.to_string(), ours)
 
 
 def _check(table: Table, evaluation: Any) -> CheckOutcome:
@@ -197,7 +220,8 @@ def _materialized(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
     """A range run tells one materialization per partition, each with the numbers of the whole write."""
     if outcome.rows_out is not None:
         return
-    metadata = {key: value.value for key, value in event.step_materialization_data.materialization.metadata.items()}
+    told = event.step_materialization_data.materialization.metadata
+    metadata: dict[str, Any] = {key: value.value for key, value in told.items()}
     outcome.rows_out = metadata.get("rows_written")
     outcome.quarantined = metadata.get("rows_quarantined")
     outcome.deduplicated = metadata.get("rows_deduplicated")
@@ -216,11 +240,12 @@ def _finish(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
     elif any(check.blocks for check in outcome.failed_checks):
         broken = [check for check in outcome.failed_checks if check.blocks]
         outcome.state = "blocked"
-        outcome.error = "nothing was published, " + "; ".join(_complaint(check) for check in broken)
+        outcome.cause = Cause("nothing was published, " + "; ".join(_complaint(check) for check in broken))
     elif event.event_type == Kind.STEP_FAILURE:
         outcome.state = "failed"
         error = event.step_failure_data.error
-        outcome.error, outcome.trace = cause_of(error) if error else (event.message or "the step failed", None)
+        package = outcome.table.transform.__module__.split(".")[0]
+        outcome.cause = cause_of(error, package) if error else Cause(event.message or "the step failed")
     else:
         outcome.state = "done"
 

@@ -151,9 +151,7 @@ def _chosen(rejected: Mapping[str, int], table: Table, partitions: str | None) -
     return {key: rows for key, rows in rejected.items() if key in keys}
 
 
-def _hints(
-    table: Table, tables: Mapping[str, Table], keys: Sequence[str], passed: int, after: int
-) -> Iterator[str]:
+def _hints(table: Table, tables: Mapping[str, Table], keys: Sequence[str], passed: int, after: int) -> Iterator[str]:
     from medallion.tables import input_key
 
     where = f" -p {','.join(keys)}" if keys else ""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 36
 _GAP = 2
+_NUMBERS = (int, float, Decimal)
 
 
 def print_rows(console: Console, names: Sequence[str], rows: Sequence[Sequence[Any]], hint: str) -> None:
@@ -34,7 +35,7 @@ def print_rows(console: Console, names: Sequence[str], rows: Sequence[Sequence[A
     shown = _fitting(widths, console.width) if console.is_terminal else len(names)
     grid = Grid(box=None, header_style="bright_black", pad_edge=False, padding=(0, _GAP, 0, 0))
     for index, name in enumerate(names[:shown]):
-        numeric = any(isinstance(row[index], int | float | Decimal) and not isinstance(row[index], bool) for row in rows)
+        numeric = any(type(row[index]) in _NUMBERS for row in rows)
         grid.add_column(Text(name), no_wrap=True, justify="right" if numeric else "left", min_width=widths[index])
     for row in cells:
         grid.add_row(*[_cut(value, width) for value, width in zip(row[:shown], widths, strict=False)])

@@ -15,7 +15,7 @@ from medallion.cli.output import complain, count, plural, print_json, screen
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medallion.cli.progress import CheckOutcome, RunOutcome, TableOutcome
+    from medallion.cli.progress import RunOutcome, TableOutcome
     from medallion.planning import PlannedRun
     from medallion.runs import Platform
     from medallion.settings import Settings
@@ -87,10 +87,11 @@ class RunResult:
         errors: list[dict[str, Any]] = []
         for run in self.runs:
             for o in run.tables.values():
-                if o.error:
+                if o.cause and not run.interrupted:
                     errors.append({"run_id": run.run_id, "table": o.table.label, "error": o.error, "next": _next(o)})
-            if run.error:
-                errors.append({"run_id": run.run_id, "table": None, "error": run.error, "next": "medallion doctor"})
+            if run.cause and not run.interrupted:
+                known = None if run.cause.explained else "medallion doctor"
+                errors.append({"run_id": run.run_id, "table": None, "error": run.cause.message, "next": known})
         return errors
 
     def document(self) -> dict[str, Any]:
@@ -129,7 +130,13 @@ def board(console: Console, settings: Settings, as_json: bool) -> Any:
 
 
 def run_selection(
-    settings: Settings, selections: Sequence[str], partitions: str | None, shows: Any, result: RunResult, *, verbose: bool
+    settings: Settings,
+    selections: Sequence[str],
+    partitions: str | None,
+    shows: Any,
+    result: RunResult,
+    *,
+    verbose: bool,
 ) -> None:
     """Plan a selection and execute it.
 
@@ -151,9 +158,10 @@ def wanted_keys(platform: Platform, tables: Sequence[Table], partitions: str | N
     """The partition keys that a person named, or all that have landed.
 
     Raises:
-        SelectionError: a key does not exist, the tables have no partitions, or nothing has landed.
+        SelectionError: a key does not exist, or the tables have no partitions.
+        LandingError: nothing has landed for them.
     """
-    from medallion.landing import Landing
+    from medallion.landing import Landing, LandingError
     from medallion.planning import SelectionError, common_partitions, landed_keys, parse_keys
 
     definition = common_partitions(tables)
@@ -166,7 +174,7 @@ def wanted_keys(platform: Platform, tables: Sequence[Table], partitions: str | N
     keys = landed_keys(tables, platform.tables, landing)
     if definition is not None and not keys:
         domain = sorted({table.domain for table in tables})[0]
-        raise SelectionError(
+        raise LandingError(
             f"Nothing has landed in {landing.root} for these tables. Land files with `medallion land {domain} PATH`, "
             f"make some with `medallion generate {domain}`, or name partitions with --partitions."
         )
@@ -204,23 +212,36 @@ def execute_plan(
             for skipped in outcome.tables.values():
                 if skipped.state == "skipped":
                     shows.finished(outcome, skipped)
+            result.interrupted |= outcome.interrupted
             if result.interrupted:
                 return
 
 
 def report(result: RunResult, console: Console, settings: Settings, *, as_json: bool, verbose: bool) -> None:
     """Sum up on the console, and tell each error with the next step on stderr."""
+    if settings.log == "json":
+        _log_summary(result)
+        return
     if not as_json:
         _summary(result, console)
     for error in result.errors:
         where = f"{error['table']}: " if error["table"] else ""
-        complain(f"{where}{error['error']}\n  Next: {error['next']}")
+        complain(f"{where}{error['error']}" + (f"\n  Next: {error['next']}" if error["next"] else ""))
     if verbose:
-        for source in [*result.outcomes, *result.runs]:
-            if source.trace:
-                complain(source.trace)
+        causes = [outcome.cause for outcome in result.outcomes] + [run.cause for run in result.runs]
+        for cause in causes:
+            if cause is not None and cause.trace:
+                complain(cause.trace)
     if result.interrupted:
         complain("Interrupted. What was being written is not published; run it again.")
+
+
+def _log_summary(result: RunResult) -> None:
+    log = logging.getLogger("medallion.run")
+    for error in result.errors:
+        log.error(error["error"], extra=error)
+    totals = {key: value for key, value in result.document().items() if key not in ("runs", "errors")}
+    log.info("finished", extra={**totals, "interrupted": result.interrupted})
 
 
 def _summary(result: RunResult, console: Console) -> None:
@@ -233,7 +254,7 @@ def _summary(result: RunResult, console: Console) -> None:
         if not check.blocks and not check.about_rows
     ]
     for outcome, check in warned:
-        console.print(f"[yellow]![/] {outcome.table.label} {check.name}: {check.summary}{_samples(check)}")
+        console.print(f"[yellow]![/] {outcome.table.label} {check.name}: {check.summary}")
     made = sum(outcome.state == "done" for outcome in result.outcomes)
     mark = "[bold green]✓[/]" if result.success else "[bold red]✗[/]"
     parts = [
@@ -252,12 +273,10 @@ def _made(made: int, of: int) -> str:
     return f"{plural(made, 'table')} made" if made == of else f"{made} of {plural(of, 'table')} made"
 
 
-def _samples(check: CheckOutcome) -> str:
-    return f" ({check.samples})" if check.samples else ""
-
-
-def _next(outcome: TableOutcome) -> str:
+def _next(outcome: TableOutcome) -> str | None:
+    if outcome.cause and outcome.cause.explained:
+        return None
     label = outcome.table.label
     if outcome.state == "blocked":
-        return f"medallion show {label} --candidate   (nothing was published; the candidate is kept)"
-    return f"medallion run -s {label} --verbose   (shows the whole trace; the run is in medallion ui as well)"
+        return f"medallion show {label} --candidate"
+    return f"medallion run -s {label} --verbose, which shows the whole trace; medallion ui has the run"

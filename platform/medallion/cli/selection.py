@@ -82,7 +82,8 @@ def _labels(platform: Platform, selection: str) -> set[str]:
     found = {"/".join(key.path) for key in keys} & platform.tables.keys()
     if not found:
         named = re.findall(r'"([^"]*)"', expanded)
-        raise SelectionError(f"{selection!r} selects no table. {_hint(named[0] if named else selection, platform.tables)}")
+        hint = _hint(named[0] if named else selection, platform.tables)
+        raise SelectionError(f"{selection!r} selects no table. {hint}")
     return found
 
 

@@ -14,6 +14,10 @@ def ui() -> None:
     settings = Settings()
     console = terminal()
     console.print("[bright_black]Starting Dagster …[/]")
-    code = serve(settings.home, settings.workspace, settings.port, report=lambda line: console.print(line, markup=False))
+
+    def told(line: str) -> None:
+        console.print(line, markup=False)
+
+    code = serve(settings.home, settings.workspace, settings.port, report=told)
     if code:
         raise typer.Exit(code)

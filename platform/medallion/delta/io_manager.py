@@ -12,7 +12,7 @@ from dagster_deltalake.config import AzureConfig, ClientConfig, GcsConfig, S3Con
 from medallion.candidate import Candidate
 from medallion.delta.frames import empty, frame_types, is_spark_type, load, read_spark, stage_writer, streamed
 from medallion.delta.publish import Write, publish
-from medallion.delta.report import output_metadata
+from medallion.delta.report import COLUMN_SCHEMA, output_metadata
 from medallion.delta.staging import OUTCOME, write_stage
 from medallion.delta.store import DeltaStore, TableMissingError
 from medallion.engine.resource import SparkEngine
@@ -69,7 +69,11 @@ class LakeStorage(dg.IOManager):
             replace_slices(self.store, candidate.rejected)
         write.stage.discard(keep=published.kept)
         seconds = candidate.seconds + time.perf_counter() - started
-        context.add_output_metadata({**output_metadata(write, published, seconds), **candidate.metadata})
+        metadata = {**output_metadata(write, published, seconds), **candidate.metadata}
+        if candidate is obj and len(write.selection.keys) > 1:
+            # Dagster repeats output metadata for every partition; the asset gives the columns to the last one only.
+            del metadata[COLUMN_SCHEMA]
+        context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the slice that the partition mapping selects, the declared columns only."""
@@ -187,11 +191,22 @@ def _input_slice(context: dg.InputContext) -> Slice:
             f"{context.asset_key.to_user_string()} is partitioned but does not say on which column; set metadata "
             "partition_expr on it"
         )
-    definition = context.asset_partitions_def
-    keys = context.asset_partition_keys
-    consumer_is_whole = not context.step_context.has_partition_key and not context.step_context.has_partition_key_range
-    # A consumer without partitions reads the table, keys that are no longer defined included.
-    return WHOLE if consumer_is_whole else slice_of(definition, keys, expression)
+    if reads_whole(context.step_context, context.asset_key):
+        return WHOLE
+    return slice_of(context.asset_partitions_def, context.asset_partition_keys, expression)
+
+
+def reads_whole(step: Any, upstream: dg.AssetKey) -> bool:
+    """Whether a step's asset reads all of a table, rows of keys that are no longer defined included.
+
+    Args:
+        step: Dagster's step execution context. An asset without partitions may be part of a partitioned run.
+        upstream: the table; an explicit partition mapping to it is followed.
+    """
+    if step.entity_partitions_def is not None or step.assets_def is None:
+        return step.assets_def is None
+    mapping = step.assets_def.get_partition_mapping_for_dep(upstream)
+    return mapping is None or isinstance(mapping, dg.AllPartitionMapping)
 
 
 def _declared_schema(context: dg.InputContext) -> Any:

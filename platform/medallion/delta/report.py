@@ -11,6 +11,8 @@ from medallion.delta.publish import Published, Write
 if TYPE_CHECKING:
     from deltalake import Schema
 
+COLUMN_SCHEMA = "dagster/column_schema"
+
 
 def output_metadata(write: Write, published: Published, seconds: float) -> dict[str, Any]:
     """Dagster's standard table metadata and what a Delta user asks next.
@@ -29,7 +31,7 @@ def output_metadata(write: Write, published: Published, seconds: float) -> dict[
     return {
         "dagster/row_count": int(pc.sum(actions["num_records"]).as_py() or 0),
         "dagster/size_bytes": int(pc.sum(actions["size_bytes"]).as_py() or 0),
-        "dagster/column_schema": column_schema(table.schema(), write.keys),
+        COLUMN_SCHEMA: column_schema(table.schema(), write.keys),
         "dagster/uri": write.stage.store.uri(write.table),
         "dagster/table_name": ".".join(write.table),
         "delta/version": published.version,

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _Pairs = tuple[tuple[str, str], ...]
 
 # A transform means the same wherever it runs only if these do not come from the server.
-_SESSION_CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+_SESSION_CONFIG = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    # Looks up the caller's line for every column expression, which no engine of ours reports back.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
+}
 # PySpark's default is 15 retries over ten minutes, in which a run with a dead engine looks like a slow one.
 _RETRIES = 3
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 100, 1000
