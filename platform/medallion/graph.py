@@ -70,7 +70,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
             storage=getattr(context.resources, IO_MANAGER),
             keys=tuple(table.select(keys).keys) if table.partitions is not None else (),
             input_keys=lambda parameter: _input_keys(context, table, parameter),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             started=dt.datetime.now(dt.UTC),
         )
         for event in making.run(inputs, getattr(context.resources, LANDING) if landing else None):
