@@ -2,7 +2,7 @@
 
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from assets.olist.contracts import gold as contracts
@@ -99,7 +99,7 @@ def customer_segments(customer_lifetime_value: DataFrame) -> DataFrame:
     """
 
     def quintile(order: Column) -> Column:
-        return F.ntile(5).over(Window.orderBy(order, F.col("customer_unique_id").asc())).cast("int")
+        return F.ntile(5).over(_all_rows().orderBy(order, F.col("customer_unique_id").asc())).cast("int")
 
     scored = customer_lifetime_value.select(
         "customer_unique_id",
@@ -183,16 +183,23 @@ def product_performance(fact_order_items: DataFrame, fact_orders: DataFrame, dim
     return products.join(dim_product.select("product_id", "category"), "product_id")
 
 
-@gold(contract=contracts.CategoryPerformance, owner="team:catalog", freshness=FRESHNESS)
-def category_performance(fact_order_items: DataFrame, fact_orders: DataFrame, dim_product: DataFrame) -> DataFrame:
+@gold(
+    contract=contracts.CategoryPerformance,
+    owner="team:catalog",
+    freshness=FRESHNESS,
+    ins={"product_performance": "gold/olist/product_performance"},
+)
+def category_performance(
+    fact_order_items: DataFrame, fact_orders: DataFrame, dim_product: DataFrame, product_performance: DataFrame
+) -> DataFrame:
     """Sales and reviews of every category sold, and its share of all revenue."""
     named = fact_order_items.join(dim_product.select("product_id", "category"), "product_id")
     sold = _per_order(named, "category").join(_outcomes(fact_orders), "order_id")
-    products = named.where("is_revenue").groupBy("category").agg(F.countDistinct("product_id").alias("products"))
-    categories = sold.groupBy("category").agg(*_sales()).join(products, "category")
-    total = categories.agg(F.sum("revenue").cast("double").alias("total"))
-    share = F.when(F.col("total") != 0, F.col("revenue").cast("double") / F.col("total"))
-    return categories.crossJoin(total).withColumn("revenue_share", share)
+    products = product_performance.groupBy("category").agg(F.count(F.lit(1)).alias("products"))
+    revenue = F.col("revenue").cast("double")
+    total = F.sum("revenue").over(_all_rows()).cast("double")
+    share = F.when(total != 0, revenue / total)
+    return sold.groupBy("category").agg(*_sales()).join(products, "category").withColumn("revenue_share", share)
 
 
 @gold(contract=contracts.SellerPerformance, owner="team:marketplace", freshness=FRESHNESS)
@@ -229,6 +236,11 @@ def delivery_sla(fact_orders: DataFrame, dim_customer: DataFrame) -> DataFrame:
 def _now(fact_orders: DataFrame) -> DataFrame:
     """The last purchase date in the data, as one row."""
     return fact_orders.agg(F.max("purchase_date").alias("now"))
+
+
+def _all_rows() -> WindowSpec:
+    """A window over everything; pyspark warns on every run of one that names no partition."""
+    return Window.partitionBy(F.lit(0))
 
 
 def _growth(before: str) -> Column:

@@ -1,15 +1,24 @@
 """The Olist tables typed, deduplicated and conformed: what the shop means by its exports."""
 
-from functools import reduce
-from operator import and_
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from assets.olist.contracts.silver import Customer, Order, OrderItem, Payment, Product, Review, Seller, ZipPlace
+from assets.olist.contracts.silver import (
+    LAT_RANGE,
+    LNG_RANGE,
+    STATES,
+    ZIP_PREFIX,
+    Customer,
+    Order,
+    OrderItem,
+    Payment,
+    Product,
+    Review,
+    Seller,
+    ZipPlace,
+)
 from assets.olist.partitions import PURCHASE_MONTH
 from medallion.checks import References
-from medallion.contracts import Contract
 from medallion.layers import silver
 from medallion.parsing import parse
 
@@ -21,6 +30,14 @@ UNKNOWN_CATEGORY = "unknown"
 
 _ACCENTED = "áàâãäéèêëíìîïóòôõöúùûüçñ\u00b4`\u2019"
 _PLAIN = "aaaaaeeeeiiiiooooouuuucn'''"
+
+_AXES = ("lat", "lng")
+_SUMS = (*_AXES, "points")
+_PLACE = {
+    "zip_prefix": "geolocation_zip_code_prefix",
+    "city": "geolocation_city",
+    "state": "geolocation_state",
+}
 _NANODEGREES = 1_000_000_000
 
 
@@ -30,7 +47,7 @@ def orders(raw_orders: DataFrame, raw_customers: DataFrame) -> DataFrame:
     # By batch as well, so that a month comes out the same whatever other months its run covers; grouped, so that a
     # customer who landed twice doesn't multiply the order.
     customers = raw_customers.groupBy("_batch", F.trim("customer_id").alias("customer_id")).agg(
-        F.max(F.trim("customer_unique_id")).alias("customer_unique_id")
+        F.max(_text("customer_unique_id")).alias("customer_unique_id")
     )
     delay = F.datediff("delivered_at", "estimated_delivery_at")
     return (
@@ -108,9 +125,9 @@ def customers(raw_customers: DataFrame, orders: DataFrame) -> DataFrame:
 def products(raw_products: DataFrame, raw_category_translation: DataFrame) -> DataFrame:
     """One row per product, with its category in English and its measures."""
     english = raw_category_translation.groupBy(F.trim("product_category_name").alias("category")).agg(
-        F.min(F.trim("product_category_name_english")).alias("_english")
+        F.min(_text("product_category_name_english")).alias("_english")
     )
-    translated = F.coalesce(F.when(F.col("_english") != "", F.col("_english")), "category", F.lit(UNKNOWN_CATEGORY))
+    translated = F.coalesce("_english", "category", F.lit(UNKNOWN_CATEGORY))
     return parse(raw_products, Product).join(english, "category", "left").withColumn("category_english", translated)
 
 
@@ -124,39 +141,63 @@ def sellers(raw_sellers: DataFrame) -> DataFrame:
 def geolocation(raw_geolocation: DataFrame) -> DataFrame:
     """One row per postal code prefix: the middle of its points inside Brazil and the place they name most.
 
-    A point that breaks a rule by itself, above all one outside of Brazil, stays alone for quarantine. Exact
-    duplicates count once.
+    A point outside of Brazil, or one that names no place, stays alone and goes to quarantine.
     """
-    points = parse(raw_geolocation, ZipPlace).withColumn("points", F.lit(1).cast("long"))
-    kept = reduce(and_, [F.coalesce(rule.kept(), F.lit(True)) for rule in Contract.of(ZipPlace).rules if rule.kept])
-    broken = points.where(~kept).withColumns({"city": _conformed(F.col("city")), "_rows": F.lit(1).cast("long")})
-    return _merged(points.where(kept)).unionByName(broken, allowMissingColumns=True)
+    points = raw_geolocation.withColumns({axis: _degrees(axis) for axis in _AXES})
+    kept = F.coalesce(_is_inside_brazil() & _names_a_place(), F.lit(False))
+    # Filtering before grouping would have the engine parse each point twice.
+    merged = _merged(points.withColumn("_kept", kept))
+    one = F.lit(1).cast("long")
+    alone = parse(points.where(~kept), ZipPlace).withColumns({"points": one, "_rows": one})
+    return merged.unionByName(alone, allowMissingColumns=True)
 
 
 def _merged(points: DataFrame) -> DataFrame:
-    """Points by postal code prefix; `points` counts those that differ, `_rows` all."""
-    distinct = points.groupBy("zip_prefix", "lat", "lng", "city", "state").agg(F.count(F.lit(1)).alias("_rows"))
+    """The kept points by postal code prefix."""
     # Sums of whole numbers come out the same in whatever order the engine adds; those of doubles don't.
-    by_place = distinct.groupBy("zip_prefix", _conformed(F.col("city")).alias("city"), "state").agg(
-        F.count(F.lit(1)).alias("points"),
-        F.sum("_rows").alias("_rows"),
-        F.sum(F.round(F.col("lat") * _NANODEGREES).cast("long")).alias("lat"),
-        F.sum(F.round(F.col("lng") * _NANODEGREES).cast("long")).alias("lng"),
+    whole = {axis: F.when(F.col("_kept"), F.round(F.col(axis) * _NANODEGREES).cast("long")) for axis in _AXES}
+    spelled = points.groupBy(*_PLACE.values()).agg(
+        F.count(F.when(F.col("_kept"), F.lit(1))).alias("points"),
+        *[F.sum(value).alias(axis) for axis, value in whole.items()],
     )
-    first = F.min(F.struct((-F.col("points")).alias("fewer"), F.col("city"), F.col("state"))).alias("place")
-    sums = [F.sum(name).alias(name) for name in ("points", "_rows", "lat", "lng")]
-    return (
-        by_place.groupBy("zip_prefix")
-        .agg(first, *sums)
-        .select(
-            "zip_prefix",
-            *[F.round(F.col(name) / F.col("points") / _NANODEGREES, 6).alias(name) for name in ("lat", "lng")],
-            *[F.col("place").getField(name).alias(name) for name in ("city", "state")],
-            "points",
-            "_rows",
-            F.array().cast("array<string>").alias("_unparsed"),
-        )
+    places = spelled.where(F.col("points") > 0).select(
+        F.trim(_PLACE["zip_prefix"]).alias("zip_prefix"),
+        _conformed(F.trim(_PLACE["city"])).alias("city"),
+        F.trim(_PLACE["state"]).alias("state"),
+        *_SUMS,
     )
+    conformed = places.groupBy("zip_prefix", "city", "state").agg(*[F.sum(name).alias(name) for name in _SUMS])
+    named_most = F.min(F.struct((-F.col("points")).alias("_fewer"), F.col("city"), F.col("state")))
+    prefixes = conformed.groupBy("zip_prefix").agg(
+        named_most.alias("_place"), *[F.sum(name).alias(name) for name in _SUMS]
+    )
+    return prefixes.select(
+        "zip_prefix",
+        *[F.round(F.col(axis) / F.col("points") / _NANODEGREES, 6).alias(axis) for axis in _AXES],
+        *[F.col("_place").getField(name).alias(name) for name in ("city", "state")],
+        "points",
+        F.col("points").alias("_rows"),
+        F.array().cast("array<string>").alias("_unparsed"),
+    )
+
+
+def _degrees(axis: str) -> Column:
+    return F.trim(f"geolocation_{axis}").try_cast("double")
+
+
+def _is_inside_brazil() -> Column:
+    return F.col("lat").between(*LAT_RANGE) & F.col("lng").between(*LNG_RANGE)
+
+
+def _names_a_place() -> Column:
+    """The conditions of the contract on the texts of a point, which decide whether it can be merged."""
+    zip_prefix, city, state = (F.trim(name) for name in _PLACE.values())
+    return zip_prefix.rlike(f"^{ZIP_PREFIX}") & (city != "") & state.isin(*STATES)
+
+
+def _text(name: str) -> Column:
+    """A raw text as `parse` reads it: trimmed, NULL if empty."""
+    return F.nullif(F.trim(name), F.lit(""))
 
 
 def _landed_month() -> Column:

@@ -121,12 +121,6 @@ def dim_seller(sellers: DataFrame, geolocation: DataFrame, order_items: DataFram
     partitions=PURCHASE_MONTH,
     owner="team:analytics",
     freshness=FRESHNESS,
-    ins={
-        "_dates": dg.AssetIn(["gold", "olist", "dim_date"], metadata={"columns": ["date"]}),
-        "_customers": dg.AssetIn(["gold", "olist", "dim_customer"], metadata={"columns": ["customer_unique_id"]}),
-        "_products": dg.AssetIn(["gold", "olist", "dim_product"], metadata={"columns": ["product_id"]}),
-        "_sellers": dg.AssetIn(["gold", "olist", "dim_seller"], metadata={"columns": ["seller_id"]}),
-    },
     checks=[
         References("customer_unique_id", to="gold/olist/dim_customer"),
         References("product_id", to="gold/olist/dim_product"),
@@ -135,19 +129,11 @@ def dim_seller(sellers: DataFrame, geolocation: DataFrame, order_items: DataFram
         REVENUE_BALANCES,
     ],
 )
-def fact_order_items(
-    order_items: DataFrame,
-    orders: DataFrame,
-    _dates: DataFrame,
-    _customers: DataFrame,
-    _products: DataFrame,
-    _sellers: DataFrame,
-) -> DataFrame:
+def fact_order_items(order_items: DataFrame, orders: DataFrame) -> DataFrame:
     """Order items with the keys of their customer, product, seller and purchase date, and their revenue.
 
     An item whose order is not in silver, because the order is in quarantine, has no purchase date and no status; it
-    joins the fact together with its order. The dimensions are inputs so that they are there when the checks look keys
-    up in them.
+    joins the fact together with its order.
     """
     counts = is_revenue(F.col("status"))
     amount = F.col("price") + F.col("freight")
@@ -172,10 +158,6 @@ def fact_order_items(
     partitions=PURCHASE_MONTH,
     owner="team:analytics",
     freshness=FRESHNESS,
-    ins={
-        "_dates": dg.AssetIn(["gold", "olist", "dim_date"], metadata={"columns": ["date"]}),
-        "_customers": dg.AssetIn(["gold", "olist", "dim_customer"], metadata={"columns": ["customer_unique_id"]}),
-    },
     checks=[
         References("customer_unique_id", to="gold/olist/dim_customer"),
         References("purchase_date", to="gold/olist/dim_date", to_column="date"),
@@ -184,14 +166,7 @@ def fact_order_items(
         REVENUE_BALANCES,
     ],
 )
-def fact_orders(
-    orders: DataFrame,
-    order_items: DataFrame,
-    payments: DataFrame,
-    reviews: DataFrame,
-    _dates: DataFrame,
-    _customers: DataFrame,
-) -> DataFrame:
+def fact_orders(orders: DataFrame, order_items: DataFrame, payments: DataFrame, reviews: DataFrame) -> DataFrame:
     """Orders with their items, payments and reviews, each summed before they meet, and their delivery."""
     sold = order_items.groupBy(*_ORDER).agg(
         F.count(F.lit(1)).alias("items"), F.sum("price").alias("price"), F.sum("freight").alias("freight")

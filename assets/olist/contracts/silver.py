@@ -317,7 +317,7 @@ class ZipPlace(pa.DataFrameModel):
         metadata={"source": "geolocation_state"},
     )
     points: T.LongType() = pa.Field(
-        ge=1, description="Different source points that were merged; exact duplicates count once."
+        ge=1, description="Source points that were merged; one that landed twice counts twice."
     )
 
     class Config:
