@@ -82,7 +82,7 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
         tie = F.xxhash64(*[F.col(f"`{name}`") for name in contract.column_names])
         # Rows without an error come first. The engine's planner fails on the comparison `rejected` as a sort key.
         order = [F.size(F.col(ERRORS)).asc(), *[F.col(f"`{name}`").desc_nulls_last() for name in latest_by], tie.asc()]
-        window = Window.partitionBy(*[F.col(f"`{name}`") for name in contract.key]).orderBy(*order)
+        window = Window.partitionBy(*_contest(contract)).orderBy(*order)
         annotated = annotated.withColumn("_rank", F.row_number().over(window))
         outcome = outcome.when(F.col("_rank") > 1, F.lit(DUPLICATE))
     raw = F.col(RAW) if RAW in carried else F.struct(*[F.col(f"`{name}`") for name in contract.column_names])
@@ -94,6 +94,22 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
         extra.append(_broken(warned, None).alias(WARNINGS))
     columns = [F.col(f"`{name}`") for name in contract.column_names]
     return annotated.select(*columns, outcome.otherwise(F.lit(PASSED)).alias(OUTCOME), *extra)
+
+
+def has_repeats(df: DataFrame, contract: Contract) -> bool:
+    """Whether any key stands for several rows; much cheaper to ask than to sort rows that need no deduplication."""
+    from pyspark.sql import functions as F
+
+    repeated = df.groupBy(*_contest(contract)).agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1)
+    return bool(repeated.limit(1).collect())
+
+
+def _contest(contract: Contract) -> list[Column]:
+    """What versions of a row share: the key, and the slice, so that runs of one slice or of many agree."""
+    from pyspark.sql import functions as F
+
+    names = dict.fromkeys([*contract.key, *contract.partition_columns.values()])
+    return [F.col(f"`{name}`") for name in names]
 
 
 def _broken(rules: Sequence[RowRule], unparsed: Column | None) -> Column:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from medallion.arrivals import Arrivals
-from medallion.audit import RAW, RowAudit, RuleCount, annotate, audit_rows
+from medallion.audit import RAW, RowAudit, RuleCount, annotate, audit_rows, has_repeats
 from medallion.candidate import Candidate
 from medallion.checks import CandidateView, Finding, TableCheck
 from medallion.delta.frames import is_spark_type, read_spark, stage_writer, streamed
@@ -124,7 +124,9 @@ class Making:
             result = table.transform(**self._with_raw(inputs))
         if not is_spark_type(type(result)):
             result = self._as_spark(result, stack)
-        stage = self._write(annotate(self._declared(result), table.contract, table.latest_by))
+        frame = self._declared(result)
+        contested = bool(table.latest_by) and has_repeats(frame, table.contract)
+        stage = self._write(annotate(frame, table.contract, table.latest_by if contested else ()))
         check_declared(table.label, table.contract.delta_schema(), stage.schema)
         placed = self._placed(stage)
         spark = self.storage.engine.spark_session

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
+from medallion.cli.output import plural
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,7 +43,8 @@ def print_rows(console: Console, names: Sequence[str], rows: Sequence[Sequence[A
         grid.add_row(*[_cut(value, width) for value, width in zip(row[:shown], widths, strict=False)])
     console.print(grid)
     if shown < len(names):
-        console.print(f"[bright_black]{len(names) - shown} more columns: {escape(', '.join(names[shown:]))}. {hint}[/]")
+        hidden = plural(len(names) - shown, "more column")
+        console.print(f"[bright_black]{hidden}: {escape(', '.join(names[shown:]))}. {hint}[/]")
 
 
 def cell(value: Any) -> Text:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from medallion.tables import Table
 
 _TOKEN = re.compile(r'"[^"]*"|[A-Za-z_]+\s*:\s*(?:"[^"]*"|[^\s()+,]+)|[A-Za-z_]+\s*\(|[\w./*-]+|.', re.DOTALL)
-_NAME = re.compile(r"[\w./-]+")
+_NAME = re.compile(r"(?!\d+$)[\w./-]+")
 _WORDS = frozenset({"and", "or", "not"})
 
 

@@ -53,7 +53,7 @@ def show(
     store = lake_of(settings)
     found = table_named(table, tables_of(settings))
     delta = candidate_of(store, found) if candidate else opened(store, found, version)
-    names, rows, total = query(delta, found.name, sql, limit) if sql else first_rows(delta, limit)
+    names, rows, total = query(delta, found.name, sql, limit) if sql else first_rows(delta, limit, candidate)
     if not sql:
         names, rows = ours_last(names, rows)
     console = terminal()
@@ -96,18 +96,21 @@ def candidate_of(store: DeltaStore, table: Table) -> DeltaTable:
     return store.open((*table.path, staged[-1]))
 
 
-def first_rows(delta: DeltaTable, limit: int) -> tuple[list[str], list[list[Any]], int]:
-    """Some rows of a table, and how many it has."""
+def first_rows(delta: DeltaTable, limit: int, candidate: bool = False) -> tuple[list[str], list[list[Any]], int]:
+    """Some rows of a table, and how many it has; of a candidate, the rejected ones first."""
     from medallion.cli.lake import live_files
+    from medallion.delta.staging import OUTCOME, REJECTED
 
-    reader = _reader(delta)
+    names: list[str] = []
     rows: list[list[Any]] = []
-    for batch in reader:
-        part = batch.slice(0, limit - len(rows))
-        rows.extend(list(row.values()) for row in part.to_pylist())
-        if len(rows) >= limit:
-            break
-    return list(reader.schema.names), rows, sum(file["num_records"] or 0 for file in live_files(delta))
+    for predicate in [f"{OUTCOME} = '{REJECTED}'", f"{OUTCOME} != '{REJECTED}'"] if candidate else [None]:
+        reader = _reader(delta, predicate)
+        names = list(reader.schema.names)
+        for batch in reader:
+            rows.extend(list(row.values()) for row in batch.slice(0, limit - len(rows)).to_pylist())
+            if len(rows) >= limit:
+                break
+    return names, rows, sum(file["num_records"] or 0 for file in live_files(delta))
 
 
 def query(delta: DeltaTable, name: str, sql: str, limit: int) -> tuple[list[str], list[list[Any]], int | None]:
@@ -135,11 +138,12 @@ def query(delta: DeltaTable, name: str, sql: str, limit: int) -> tuple[list[str]
 
 def ours_last(names: list[str], rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
     """Columns with the outcome and the broken rules first, and those that the framework adds last."""
-    order = sorted(range(len(names)), key=lambda index: (names[index] not in _AHEAD, names[index].startswith("_")))
+    ranks = {name: rank for rank, name in enumerate(_AHEAD, start=-len(_AHEAD))}
+    order = sorted(range(len(names)), key=lambda index: ranks.get(names[index], names[index].startswith("_")))
     return [names[index] for index in order], [[row[index] for index in order] for row in rows]
 
 
-def _reader(delta: DeltaTable) -> pa.RecordBatchReader:
+def _reader(delta: DeltaTable, predicate: str | None = None) -> pa.RecordBatchReader:
     import pyarrow as pa
 
-    return pa.RecordBatchReader.from_stream(delta.scan())
+    return pa.RecordBatchReader.from_stream(delta.scan(predicate=predicate))
