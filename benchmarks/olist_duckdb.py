@@ -77,10 +77,11 @@ SOURCES = {
 
 CONFORMED = (
     "regexp_replace(translate(lower(trim({0})), 'áàâãäéèêëíìîïóòôõöúùûüçñ\u00b4`\u2019', "
-    "'aaaaaeeeeiiiiooooouuuucn'), ' +', ' ', 'g')"
+    "'aaaaaeeeeiiiiooooouuuucn'''''''), ' +', ' ', 'g')"
 )
 
 NEEDED = {"items": "* exclude (shipping_limit_at)", "reviews": "order_id, score"}
+"""Columns to keep, where some are only there for the rules."""
 
 PREPARED = {
     "orders": """
@@ -97,12 +98,8 @@ PREPARED = {
             group by all)
         select customer_unique_id, c.zip_prefix, c.state, {CONFORMED.format("c.city")} city from latest""",
     "places": """
-        with sums as (
-            select zip_prefix, sum(round(lat * 1e9)::bigint)::double lat, sum(round(lng * 1e9)::bigint)::double lng,
-                count(*) points
-            from (select distinct * from points) group by all)
-        select zip_prefix, round(lat / points / 1e9, 6) latitude, round(lng / points / 1e9, 6) longitude
-        from sums where regexp_full_match(zip_prefix, '[0-9]{5}')""",
+        select zip_prefix, round(avg(lat), 6) latitude, round(avg(lng), 6) longitude
+        from points group by all having regexp_full_match(zip_prefix, '[0-9]{5}')""",
 }
 """What several gold tables need."""
 
@@ -257,11 +254,11 @@ def build(csv_dir: Path, out_dir: Path) -> float:
     with duckdb.connect() as db:
         for table, (file, columns, kept) in SOURCES.items():
             types = ", ".join(f"'{name}': '{kind}'" for name, kind in (c.split(" ") for c in columns.split(", ")))
-            db.execute(
-                f"create table {table} as select {NEEDED.get(table, '*')} from read_csv(?, header = true, auto_detect = false, quote = '\"', "
-                f"escape = '\"', delim = ',', ignore_errors = true, columns = {{{types}}}) where {kept}",
-                [str(csv_dir / file)],
+            reader = (
+                f"read_csv('{csv_dir / file}', header = true, auto_detect = false, delim = ',', quote = '\"', "
+                f"escape = '\"', ignore_errors = true, columns = {{{types}}})"
             )
+            db.execute(f"create table {table} as select {NEEDED.get(table, '*')} from {reader} where {kept}")
         for table, query in (PREPARED | GOLD).items():
             db.execute(f"create table {table} as {query}")
         for table in GOLD:
