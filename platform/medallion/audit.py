@@ -76,7 +76,9 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
     if unparsed is not None:
         errors = F.concat(unparsed, errors)
     rejected = F.size(F.col(ERRORS)) > 0
-    annotated = df.withColumn(ERRORS, errors)
+    raw = F.col(RAW) if RAW in carried else F.struct(*[F.col(f"`{name}`") for name in contract.column_names])
+    # Before the sort of a deduplication, which would otherwise carry the raw values of every row.
+    annotated = df.withColumn(ERRORS, errors).withColumn(RAW, F.when(rejected, F.to_json(raw)))
     outcome = F.when(rejected, F.lit(REJECTED))
     if latest_by:
         tie = F.xxhash64(*[F.col(f"`{name}`") for name in contract.column_names])
@@ -85,8 +87,7 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
         window = Window.partitionBy(*_contest(contract)).orderBy(*order)
         annotated = annotated.withColumn("_rank", F.row_number().over(window))
         outcome = outcome.when(F.col("_rank") > 1, F.lit(DUPLICATE))
-    raw = F.col(RAW) if RAW in carried else F.struct(*[F.col(f"`{name}`") for name in contract.column_names])
-    extra = [F.when(rejected, F.to_json(raw)).alias(RAW), F.col(ERRORS)]
+    extra = [F.col(RAW), F.col(ERRORS)]
     if BATCH in carried and BATCH not in contract.column_names:
         extra.append(F.when(rejected, F.col(BATCH)).alias(BATCH))
     extra += [F.col(ROWS)] if ROWS in carried else []

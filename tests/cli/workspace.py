@@ -92,6 +92,7 @@ def orders(arrivals: Arrivals):
 """Silver of the test domain."""
 
 import os
+import signal
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -104,6 +105,8 @@ from shop_domains.shop.contracts import MONTHS, Event, Order
 @silver(contract=Order, partitions=MONTHS, owner="team:shop", latest_by=["_source_row"], max_rejected=0.4)
 def orders(raw_orders: DataFrame) -> DataFrame:
     """Orders, typed."""
+    if os.environ.get("SHOP_INTERRUPTS"):
+        os.kill(os.getpid(), signal.SIGINT)
     if os.environ.get("SHOP_BREAKS"):
         raise ValueError("the shop is closed")
     return parse(raw_orders, Order).withColumn("month", F.to_date(F.concat("_batch", F.lit("-01"))))

@@ -24,14 +24,14 @@ class CheckOutcome:
         name: the check.
         passed: whether the rows keep it.
         blocks: whether failing it keeps the table from being published.
-        about_rows: whether it is a row rule, whose broken rows are in quarantine.
+        quarantines: whether it is a row rule that sends the rows that break it to quarantine.
         metadata: counts and samples.
     """
 
     name: str
     passed: bool
     blocks: bool
-    about_rows: bool
+    quarantines: bool
     metadata: Mapping[str, Any]
 
     @property
@@ -205,13 +205,12 @@ def cause_of(error: Any, package: str = "medallion") -> Cause:
 
 
 def _check(table: Table, evaluation: Any) -> CheckOutcome:
-    from medallion.pipeline import rule_checks
-
+    kept = {rule.name for rule in table.contract.rules if rule.severity == "WARN"} | {c.name for c in table.checks}
     return CheckOutcome(
         name=evaluation.check_name,
         passed=evaluation.passed,
         blocks=bool(evaluation.blocking) and evaluation.severity.value == "ERROR",
-        about_rows=evaluation.check_name in {name for name, _ in rule_checks(table)},
+        quarantines=evaluation.check_name not in kept,
         metadata={key: value.value for key, value in evaluation.metadata.items()},
     )
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Write Dagster's own log and whole stack traces.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
 
+_WARNINGS_SHOWN = 8
+
 
 def run(
     select: Annotated[
@@ -248,17 +250,23 @@ def _summary(result: RunResult, console: Console) -> None:
     totals = result.document()
     failed = totals["checks"]["blocking"]
     warned = [
-        (outcome, check)
-        for outcome in result.outcomes
+        (run, outcome, check)
+        for run in result.runs
+        for outcome in run.tables.values()
         for check in outcome.failed_checks
-        if not check.blocks and not check.about_rows
+        if not check.blocks and not check.quarantines
     ]
-    for outcome, check in warned:
-        console.print(f"[yellow]![/] {outcome.table.label} {check.name}: {check.summary}")
+    for run, outcome, check in warned[:_WARNINGS_SHOWN]:
+        which = f" [bright_black]{run.label}[/]" if len(result.runs) > 1 else ""
+        console.print(f"[yellow]![/] {outcome.table.label} {check.name}: {check.summary}{which}")
+    if len(warned) > _WARNINGS_SHOWN:
+        console.print(
+            f"[yellow]![/] … and {plural(len(warned) - _WARNINGS_SHOWN, 'more warning')}; medallion ui has all"
+        )
     made = sum(outcome.state == "done" for outcome in result.outcomes)
     mark = "[bold green]✓[/]" if result.success else "[bold red]✗[/]"
     parts = [
-        _made(made, len(result.outcomes)),
+        _made(made, len(result.outcomes)) + (f" in {len(result.runs)} runs" if len(result.runs) > 1 else ""),
         f"{count(totals['rows'])} rows",
         f"{count(totals['quarantined'])} quarantined",
         f"{plural(failed, 'failed check')}" + (f", {plural(len(warned), 'warning')}" if warned else ""),

@@ -1,0 +1,186 @@
+"""Planning: which runs cover a selection of tables and partition keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medallion.landing import Landing
+from medallion.planning import (
+    RANGE_END,
+    RANGE_START,
+    PlannedRun,
+    SelectionError,
+    common_partitions,
+    landed_keys,
+    parse_keys,
+    plan_runs,
+    with_upstream,
+)
+from medallion.tables import Table
+
+MONTHS = dg.MonthlyPartitionsDefinition(start_date="2017-01", end_date="2018-01", fmt="%Y-%m")
+DAYS = dg.DailyPartitionsDefinition(start_date="2017-01-01", end_date="2017-02-01")
+KEYS = MONTHS.get_partition_keys()
+
+
+def table(
+    label: str,
+    partitions: dg.PartitionsDefinition[Any] | None = MONTHS,
+    reads: Sequence[str] = (),
+    checked_against: Sequence[str] = (),
+    reads_arrivals: bool = False,
+) -> Table:
+    """A stand-in with what planning looks at."""
+    _, domain, name = label.split("/")
+    inputs = {f"input_{n}": dg.AssetIn(key=dg.AssetKey(read.split("/"))) for n, read in enumerate(reads)}
+    stand_in = SimpleNamespace(
+        label=label,
+        domain=domain,
+        name=name,
+        key=dg.AssetKey(label.split("/")),
+        partitions=partitions,
+        inputs=inputs,
+        reads=tuple(checked_against),
+        reads_arrivals=reads_arrivals,
+    )
+    return cast(Table, stand_in)
+
+
+def keys_of(run: PlannedRun) -> list[str]:
+    first, last = KEYS.index(cast(str, run.first)), KEYS.index(cast(str, run.last))
+    return KEYS[first : last + 1]
+
+
+def test_a_hole_splits_a_selection_into_two_runs() -> None:
+    runs = plan_runs([table("silver/shop/orders")], ["2017-05", "2017-01", "2017-02"])
+
+    assert [run.label for run in runs] == ["2017-01...2017-02", "2017-05"]
+
+
+def test_a_run_carries_dagsters_range_tags() -> None:
+    (run,) = plan_runs([table("silver/shop/orders")], ["2017-03", "2017-04"])
+
+    assert run.tags == {RANGE_START: "2017-03", RANGE_END: "2017-04"}
+    assert run.assets == (dg.AssetKey(["silver", "shop", "orders"]),)
+
+
+def test_a_range_run_with_its_tags_is_what_dagster_takes_for_these_keys() -> None:
+    (run,) = plan_runs([table("silver/shop/orders")], KEYS[2:5])
+
+    assert (
+        MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(run.tags[RANGE_START], run.tags[RANGE_END]))
+        == (KEYS[2:5])
+    )
+
+
+def test_tables_without_partitions_are_one_run_without_tags() -> None:
+    (run,) = plan_runs([table("gold/shop/revenue", None)], [])
+
+    assert (run.label, run.tags) == ("whole tables", {})
+
+
+def test_tables_without_partitions_are_in_every_run_of_those_with() -> None:
+    runs = plan_runs([table("silver/shop/orders"), table("gold/shop/revenue", None)], ["2017-01", "2017-03"])
+
+    assert [len(run.assets) for run in runs] == [2, 2]
+
+
+def test_nothing_selected_is_no_run() -> None:
+    assert plan_runs([], []) == []
+
+
+def test_a_key_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(SelectionError, match=r"\['2016-01'\] do not exist; there are 2017-01\.\.\.2017-12"):
+        plan_runs([table("silver/shop/orders")], ["2017-01", "2016-01"])
+
+
+def test_tables_with_different_partitions_can_not_share_a_run() -> None:
+    tables = [table("silver/shop/orders"), table("silver/shop/visits", DAYS)]
+
+    with pytest.raises(SelectionError, match="different partitions"):
+        common_partitions(tables)
+
+
+@given(st.sets(st.sampled_from(KEYS)))
+def test_the_runs_cover_exactly_the_selected_keys_by_ranges_that_do_not_touch(keys: set[str]) -> None:
+    runs = plan_runs([table("silver/shop/orders")], keys)
+
+    covered = [key for run in runs for key in keys_of(run)]
+    assert covered == sorted(keys)
+    gaps = [KEYS.index(keys_of(after)[0]) - KEYS.index(keys_of(before)[-1]) for before, after in pairwise(runs)]
+    assert all(gap > 1 for gap in gaps)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("2017-01", ["2017-01"]),
+        ("2017-01...2017-03", ["2017-01", "2017-02", "2017-03"]),
+        ("2017-01...2017-02, 2017-05", ["2017-01", "2017-02", "2017-05"]),
+    ],
+)
+def test_keys_are_named_singly_by_range_or_both(text: str, keys: list[str]) -> None:
+    assert parse_keys(text, MONTHS) == keys
+
+
+@pytest.mark.parametrize("text", ["2016-01", "2017-01...2019-01", "", "2017-01,", "2017-01...2017-02...2017-03"])
+def test_keys_that_do_not_exist_are_refused(text: str) -> None:
+    with pytest.raises(SelectionError, match=r"does not exist; there are 2017-01\.\.\.2017-12"):
+        parse_keys(text, MONTHS)
+
+
+def test_a_range_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(SelectionError, match="ends before it starts"):
+        parse_keys("2017-03...2017-01", MONTHS)
+
+
+class _Landed(Landing):
+    """A landing zone of one table."""
+
+    def __init__(self, slices: dict[str, list[str]]) -> None:
+        self._slices = slices
+
+    def slices(self, domain: str, table: str) -> list[str]:
+        return self._slices.get(f"{domain}/{table}", [])
+
+
+RAW = table("bronze/shop/orders", reads_arrivals=True)
+GOODS = table("bronze/shop/goods", None, reads_arrivals=True)
+ORDERS = table("silver/shop/orders", reads=["bronze/shop/orders", "bronze/shop/goods"])
+SALES = table("gold/shop/sales", reads=["silver/shop/orders"])
+ALL = {t.label: t for t in (RAW, GOODS, ORDERS, SALES)}
+
+
+def test_the_landed_keys_of_a_gold_table_are_those_of_the_files_it_stands_on() -> None:
+    landing = _Landed({"shop/orders": ["2017-02", "2017-01"], "shop/goods": ["snapshot"]})
+
+    assert landed_keys([SALES], ALL, landing) == ["2017-01", "2017-02"]
+
+
+def test_a_landed_folder_that_is_no_partition_is_left_out() -> None:
+    assert landed_keys([RAW], ALL, _Landed({"shop/orders": ["2017-01", "1999-01", "snapshot"]})) == ["2017-01"]
+
+
+def test_tables_without_partitions_have_no_landed_keys() -> None:
+    assert landed_keys([GOODS], ALL, _Landed({"shop/goods": ["snapshot"]})) == []
+
+
+def test_upstream_is_also_what_the_checks_read() -> None:
+    checked = table("silver/shop/items", checked_against=["silver/shop/orders"])
+
+    assert [t.label for t in with_upstream([checked], {**ALL, checked.label: checked})][:2] == [
+        "silver/shop/items",
+        "silver/shop/orders",
+    ]
+
+
+def test_upstream_is_everything_a_table_is_made_from_once() -> None:
+    assert {t.label for t in with_upstream([SALES, ORDERS], ALL)} == set(ALL)
