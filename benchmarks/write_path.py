@@ -102,7 +102,9 @@ def run(rounds: int) -> dict[str, Any]:
 def _make(storage: LakeStorage, table: Any, source: DataFrame) -> None:
     """Stage, rules, split, audit, publish and quarantine, without Dagster around it."""
     keys = tuple(MONTHS.get_partition_keys())
-    making = Making(table, {table.label: table}, storage, keys, lambda _: [], "bench", dt.datetime.now(dt.UTC))
+    making = Making(
+        table, {table.label: table}, storage, keys, lambda _: [], lambda _: (), "bench", dt.datetime.now(dt.UTC)
+    )
     for event in making.run({"source": source}, None):
         if isinstance(event, dg.Output):
             published = publish(event.value.write)

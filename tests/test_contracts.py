@@ -1,5 +1,6 @@
 """A pandera model compiled: columns, key, rules, and the mistakes that fail when it loads."""
 
+import datetime as dt
 from typing import Any
 
 import pandera.pyspark as pa
@@ -132,6 +133,12 @@ def test_the_delta_schema_has_comments_and_nullability() -> None:
     assert (fields["order_id"].nullable, fields["price"].nullable) == (False, True)
     assert str(fields["price"].type.type) == "decimal(12,2)"
     assert fields["tags"].type.element_type.type == "string"
+
+
+def test_pyarrow_still_converts_time_zones_after_a_contract_was_loaded() -> None:
+    india = dt.timezone(dt.timedelta(hours=5, minutes=30))
+    converted = pyarrow.array([dt.datetime(2024, 1, 1, 9, tzinfo=india)], pyarrow.timestamp("us", "UTC"))
+    assert converted[0].as_py() == dt.datetime(2024, 1, 1, 3, 30, tzinfo=dt.UTC)
 
 
 def test_nested_types_reach_delta() -> None:

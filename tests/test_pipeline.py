@@ -17,7 +17,7 @@ from medallion.checks import RowCountInBounds
 from medallion.contracts import row_rule
 from medallion.engine.frames import from_arrow
 from medallion.layers import gold, silver
-from tests.fixtures.s3_server import s3_server
+from tests.fixtures.s3_process import s3_process
 from tests.fixtures.shop import (
     MONTHS,
     Order,
@@ -307,7 +307,7 @@ class TestModes:
                 "price": pyarrow.array([Decimal(price)] * n, pyarrow.decimal128(12, 2)),
                 "placed": pyarrow.array([None] * n, pyarrow.timestamp("us", "UTC")),
                 "email": pyarrow.array([None] * n, pyarrow.string()),
-                "month": pyarrow.array([dt.date(2024, 1, 1)] * n),
+                "month": pyarrow.array([dt.date(2024, 1, 1)] * n, pyarrow.date32()),
             }
         )
 
@@ -443,7 +443,7 @@ class TestObjectStore:
     def test_the_whole_way_on_s3(self, tmp_path: Path) -> None:
         from medallion.engine.storage import storage_environment
 
-        with s3_server("pipeline") as s3, storage_environment(s3.storage_options):
+        with s3_process("pipeline") as s3, storage_environment(s3.storage_options):
             shop = Shop(tmp_path, f"s3://{s3.bucket}/lake", s3.storage_options)
             for price in ("1.00", "3.00"):
                 shop.land("2024-01", f"a,{price},2024-01-05 00:00:00,", BAD_PRICE)

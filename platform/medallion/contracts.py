@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -82,6 +83,7 @@ class Contract:
         Raises:
             ContractError: a check has no row-wise form, or key or partition columns are missing or nullable.
         """
+        _keep_time_zones()
         schema = model.to_schema()
         if schema.checks:
             names = [check.name for check in schema.checks]
@@ -152,6 +154,12 @@ class Contract:
         return Schema(fields)
 
 
+def _keep_time_zones() -> None:
+    """Undo what pandera.pyspark does by importing pyspark.pandas: pyarrow then reads 09:00+05:30 as 09:00 UTC."""
+    if os.environ.get("PYARROW_IGNORE_TIMEZONE"):
+        os.environ["PYARROW_IGNORE_TIMEZONE"] = ""
+
+
 def _column(model: str, name: str, column: Any) -> ContractColumn:
     metadata = column.metadata or {}
     if unknown := sorted(set(metadata) - {"pii", "source", "format", "partition"}):
@@ -171,7 +179,9 @@ def _column(model: str, name: str, column: Any) -> ContractColumn:
 
 def _model_rules(model: type[DataFrameModel[Any]]) -> list[RowRule]:
     methods = {
-        name: getattr(value, "__func__", value) for base in reversed(model.__mro__) for name, value in vars(base).items()
+        name: getattr(value, "__func__", value)
+        for base in reversed(model.__mro__)
+        for name, value in vars(base).items()
     }
     return [
         RowRule(name, getattr(method, _ROW_RULE), (method.__doc__ or name).strip(), partial(method, model), column=None)

@@ -70,6 +70,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
             storage=getattr(context.resources, IO_MANAGER),
             keys=tuple(table.select(keys).keys) if table.partitions is not None else (),
             input_keys=lambda parameter: _input_keys(context, table, parameter),
+            made=context.instance.get_materialized_partitions,
             run_id=context.run.run_id,
             started=dt.datetime.now(dt.UTC),
         )

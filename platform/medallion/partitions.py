@@ -1,4 +1,4 @@
-"""A Dagster partition selection as an exact set of rows: SQL for delta-rs, a Column for Spark, a test for file values."""
+"""A Dagster partition selection as an exact set of rows: SQL for delta-rs, a Spark Column, a test for file values."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class Condition:
     intervals: tuple[tuple[Scalar, Scalar], ...] = ()
 
     def sql(self) -> str:
+        """The condition in DataFusion SQL."""
         name = '"' + self.column.replace('"', '""') + '"'
         if self.intervals:
             terms = [f"({name} >= {_literal(low)} AND {name} < {_literal(high)})" for low, high in self.intervals]
@@ -95,11 +96,13 @@ class Condition:
         return "long" if self.type in _INTEGERS else self.type
 
     def holds(self, value: Any) -> bool:
+        """Whether a value of the column fulfils the condition; NULL never does."""
         if value is None:
             return False
         return value in self.values or any(low <= value < high for low, high in self.intervals)
 
     def column_expression(self) -> Column:
+        """The condition as a Spark Column."""
         from pyspark.sql import functions as F
 
         def lit(value: Scalar) -> Column:
@@ -196,9 +199,7 @@ def _boxes(points: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], ...
     alike: dict[frozenset[tuple[str, ...]], list[str]] = {}
     for first, rest_set in sorted(rests.items()):
         alike.setdefault(frozenset(rest_set), []).append(first)
-    return [
-        (tuple(firsts), *box) for rest_set, firsts in alike.items() for box in _boxes(sorted(rest_set))
-    ]
+    return [(tuple(firsts), *box) for rest_set, firsts in alike.items() for box in _boxes(sorted(rest_set))]
 
 
 def _in_order(definition: PartitionsDefinition[Any], keys: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,12 @@ from medallion.delta.io_manager import LakeStorage, commit_metadata, transaction
 from medallion.delta.publish import Write, row_count
 from medallion.delta.schema import check_declared
 from medallion.delta.staging import OUTCOME, PASSED, Stage, write_stage
-from medallion.delta.store import column_types, data_files
-from medallion.partitions import WHOLE, Slice, parse_file_value
+from medallion.delta.store import TableMissingError, column_types, data_files
+from medallion.partitions import WHOLE, Slice
+from medallion.placement import keys_without_rows, partition_label, place
 from medallion.quality import assess
-from medallion.quarantine import NO_CSV, UNPARTITIONED, Rejected, line_rejects, partition_label, staged_rejects
-from medallion.tables import Table
+from medallion.quarantine import NO_CSV, UNPARTITIONED, Rejected, line_rejects, staged_rejects
+from medallion.tables import Table, input_key
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -43,6 +44,7 @@ class Making:
         storage: the run's IO manager.
         keys: selected partition keys; empty for a table without partitions.
         input_keys: partition keys that an input parameter reads; None for the whole table.
+        made: the partition keys of an asset that were ever made, empty ones included.
         run_id: the run.
         started: time of the run, UTC.
     """
@@ -52,6 +54,7 @@ class Making:
     storage: LakeStorage
     keys: tuple[str, ...]
     input_keys: Callable[[str], Sequence[str] | None]
+    made: Callable[[dg.AssetKey], Collection[str]]
     run_id: str
     started: dt.datetime
 
@@ -76,6 +79,7 @@ class Making:
             The result of every check, then, unless one blocks, the candidate.
         """
         began = time.perf_counter()
+        self._require_inputs()
         with ExitStack() as stack:
             stage, audit, rejected = self._stage(inputs, landing, stack)
         findings = self._findings(stage, audit)
@@ -110,9 +114,22 @@ class Making:
         seconds = time.perf_counter() - began
         yield dg.Output(Candidate(write, rejected, seconds, metadata, rows))
 
-    def _stage(
-        self, inputs: Mapping[str, Any], landing: Any, stack: ExitStack
-    ) -> tuple[Stage, RowAudit, Rejected]:
+    def _require_inputs(self) -> None:
+        """Refuse to read a partition that was never made: it would look like one without rows."""
+        for parameter, asset_in in self.table.inputs.items():
+            source = self.tables["/".join(input_key(asset_in).path)]
+            keys = self.input_keys(parameter) if source.partitions is not None else None
+            if not keys:
+                continue
+            bare = keys_without_rows(self.storage.store, source, keys)
+            made = self.made(source.key) if bare else ()
+            if missing := [key for key in bare if key not in made]:
+                raise TableMissingError(
+                    f"{self.table.label} reads partitions {missing[:5]} of {source.label}, which were never made; make "
+                    f"them with: medallion run -s {source.label} -p {missing[0]}...{missing[-1]}"
+                )
+
+    def _stage(self, inputs: Mapping[str, Any], landing: Any, stack: ExitStack) -> tuple[Stage, RowAudit, Rejected]:
         table = self.table
         if table.reads_arrivals:
             slices = self.keys or ("snapshot",)
@@ -280,19 +297,7 @@ class Making:
 
     def _placed(self, stage: Stage) -> dict[str, str]:
         """Partition key by the raw partition values of the staged files."""
-        columns = list(self.table.partition_columns.values())
-        if not columns:
-            return {}
-        types = column_types(stage.schema)
-        pending = {partition_label(columns, file.partition): file.partition for file in stage.files}
-        placed: dict[str, str] = {}
-        for key in self.keys:
-            bound = self.table.select([key]).bind(types)
-            for label, raw in list(pending.items()):
-                if bound.holds({column: parse_file_value(raw[column], types[column]) for column in columns}):
-                    placed[label] = key
-                    del pending[label]
-        return placed
+        return place(self.table, self.keys, (file.partition for file in stage.files), column_types(stage.schema))
 
     def _partition_rows(self, stage: Stage) -> dict[str, int]:
         """Passed rows by partition key."""
@@ -372,4 +377,3 @@ def _null_counts(stage: Stage, table: Table) -> dict[str, int]:
             if isinstance(nulls.get(name), int):
                 counts[name] += nulls[name]
     return counts
-

@@ -44,9 +44,7 @@ class Quality:
         }
 
 
-def assess(
-    audit: RowAudit, null_counts: Mapping[str, int], findings: Sequence[tuple[TableCheck, Finding]]
-) -> Quality:
+def assess(audit: RowAudit, null_counts: Mapping[str, int], findings: Sequence[tuple[TableCheck, Finding]]) -> Quality:
     """Score a candidate from what the audit has counted; reads no rows.
 
     Args:

@@ -12,6 +12,7 @@ from medallion.delta.publish import Write, publish
 from medallion.delta.staging import OUTCOME, REJECTED, Stage, write_stage
 from medallion.delta.store import DeltaStore
 from medallion.partitions import Dimension, Slice
+from medallion.placement import partition_label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,15 +156,9 @@ def line_rejects(
     return Rejected(table, slices, len(rows), frame, run_id)
 
 
-def partition_label(columns: Sequence[str], values: Mapping[str, Any]) -> str:
-    """Partition values of a file or a row as one text."""
-    return "/".join(f"{column}={values[column]}" for column in columns)
-
-
 def _staged_frame(
     stage: Stage, layer: str, slices: tuple[str, ...], placed: Mapping[str, str], run_id: str, spark: SparkSession
 ) -> DataFrame:
-    import pyarrow as pa
     from pyspark.sql import functions as F
 
     from medallion.engine.frames import from_arrow, read_delta
@@ -172,10 +167,12 @@ def _staged_frame(
     columns = [name for name in stage.delta.metadata().partition_columns if name != OUTCOME]
     place = F.lit(slices[0])
     if columns:
-        parts = [F.concat(F.lit(f"{name}="), F.coalesce(F.col(f"`{name}`").cast("string"), F.lit("None"))) for name in columns]
-        places = pa.table({"_label": list(placed), "_place": list(placed.values())})
-        rows = rows.withColumn("_label", F.concat_ws("/", *parts)).join(from_arrow(spark, places), "_label", "left")
-        place = F.coalesce(F.col("_place"), place)
+        places = _places(stage, columns, placed)
+        if places.num_rows:
+            kinds = dict(rows.dtypes)
+            keys = [F.col(f"_key{n}").cast(kinds[name]) == F.col(f"`{name}`") for n, name in enumerate(columns)]
+            rows = rows.join(from_arrow(spark, places), keys, "left")
+            place = F.coalesce(F.col("_place"), place)
         if "_batch" in rows.columns:
             # The batch a row arrived in tells its slice even where the partition column itself is what is wrong.
             place = F.when(F.col("_batch").isin(*slices), F.col("_batch")).otherwise(place)
@@ -189,3 +186,17 @@ def _staged_frame(
         F.lit(run_id).alias("run_id"),
         F.lit(dt.datetime.now(dt.UTC)).alias("quarantined_at"),
     )
+
+
+def _places(stage: Stage, columns: Sequence[str], placed: Mapping[str, str]) -> pa.Table:
+    """The slice of each combination of partition values that rejected rows have; values as text."""
+    import pyarrow as pa
+
+    found = {partition_label(columns, file.partition): file.partition for file in stage.select(REJECTED)}
+    rows = [
+        {**{f"_key{n}": raw[name] for n, name in enumerate(columns)}, "_place": placed[label]}
+        for label, raw in found.items()
+        if label in placed
+    ]
+    names = [*[f"_key{n}" for n in range(len(columns))], "_place"]
+    return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names]))

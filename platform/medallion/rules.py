@@ -113,7 +113,11 @@ _FIELD_CHECKS: dict[str, tuple[str, _Build, Callable[[Mapping[str, Any]], str]]]
         lambda a: f"matches `{_pattern(a)}`",
     ),
     "str_contains": ("str_contains", lambda c, a: c.rlike(_pattern(a)), lambda a: f"contains `{_pattern(a)}`"),
-    "str_startswith": ("str_startswith", lambda c, a: c.startswith(a["string"]), lambda a: f"starts with {a['string']}"),
+    "str_startswith": (
+        "str_startswith",
+        lambda c, a: c.startswith(a["string"]),
+        lambda a: f"starts with {a['string']}",
+    ),
     "str_endswith": ("str_endswith", lambda c, a: c.endswith(a["string"]), lambda a: f"ends with {a['string']}"),
     "str_length": ("str_length", _length, _describe_length),
 }

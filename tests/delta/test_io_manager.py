@@ -19,6 +19,7 @@ from medallion.delta.store import DeltaStore, TableMissingError
 from medallion.engine.frames import from_arrow
 from medallion.engine.resource import SparkEngine
 from medallion.partitions import SliceError
+from tests.fixtures.s3_process import s3_process
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-08")
 MONTHS = dg.MonthlyPartitionsDefinition("2024-01-01", end_date="2024-04-01")
@@ -371,18 +372,9 @@ class TestOptions:
 
 @pytest.fixture(scope="class")
 def s3() -> Iterator[Any]:
-    import importlib.util
-    import sys
-    from pathlib import Path
-
-    spec = importlib.util.spec_from_file_location("s3_server", Path(__file__).parents[1] / "fixtures" / "s3_server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    server = sys.modules.setdefault("s3_server", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(server)
     from medallion.engine.storage import storage_environment
 
-    with server.s3_server("io-manager") as running, storage_environment(running.storage_options):
+    with s3_process("io-manager") as running, storage_environment(running.storage_options):
         yield running
 
 

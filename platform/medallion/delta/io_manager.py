@@ -42,7 +42,7 @@ class LakeIOManager(DeltaLakeIOManager):
         """None: frames are told apart by `medallion.delta.frames`."""
         return []
 
-    def create_io_manager(self, context: Any) -> "LakeStorage":  # type: ignore[override]
+    def create_io_manager(self, context: Any) -> "LakeStorage":  # type: ignore[override]  # noqa: ARG002
         """Make the IO manager of a run."""
         store = DeltaStore(
             root=self.root_uri.rstrip("/"),

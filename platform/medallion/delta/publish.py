@@ -270,9 +270,7 @@ def _already_appended(write: Write, table: DeltaTable) -> Published | None:
     return Published(table, table.version(), "skipped", {"rows_written": 0})
 
 
-def _require_inside(
-    write: Write, bound: BoundSlice, types: Mapping[str, str], files: Sequence[StagedFile]
-) -> None:
+def _require_inside(write: Write, bound: BoundSlice, types: Mapping[str, str], files: Sequence[StagedFile]) -> None:
     strays: dict[str, int] = {}
     for file in files:
         raw = {column: file.partition[column] for column in write.selection.columns}
