@@ -1,4 +1,4 @@
-"""An audited write of a large frame against the engine's own plain Delta write of it, and the cost of an empty write."""
+"""An audited write of a large frame against the engine's own plain Delta write, and the cost of an empty write."""
 
 from __future__ import annotations
 
