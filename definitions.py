@@ -4,6 +4,7 @@ import dagster as dg
 
 from medallion.domains import declared_tables
 from medallion.graph import build_assets
+from medallion.logs import configure_dagster_logs
 from medallion.settings import Settings
 from resources import build_resources
 from sensors import build_automation
@@ -15,6 +16,7 @@ def build(settings: Settings) -> dg.Definitions:
     Args:
         settings: of this environment.
     """
+    configure_dagster_logs(settings.log)
     tables = declared_tables(settings.domains)
     automation = build_automation(tables, settings)
     return dg.Definitions(

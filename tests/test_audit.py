@@ -52,7 +52,9 @@ def outcomes(annotated: Any) -> list[tuple[Any, ...]]:
 
 def audited(spark: Any, annotated: Any, folder: Path, contract: Contract = ITEM) -> RowAudit:
     store = DeltaStore(str(folder))
-    return audit_rows(write_stage(store, ("silver", "shop", "items"), (), stage_writer(annotated, store)), contract, spark)
+    return audit_rows(
+        write_stage(store, ("silver", "shop", "items"), (), stage_writer(annotated, store)), contract, spark
+    )
 
 
 def test_a_row_that_keeps_every_rule_passes(spark: Any) -> None:
@@ -72,7 +74,10 @@ def test_a_row_is_rejected_with_every_rule_it_broke(spark: Any) -> None:
 
 def test_a_warning_rejects_nothing(spark: Any) -> None:
     rows = annotate(frame(spark, ("a", 1, 1), ("b", 2, 1)), ITEM).orderBy("item").collect()
-    assert [(row["_outcome"], list(row["_warnings"])) for row in rows] == [("passed", ["price_is_even"]), ("passed", [])]
+    assert [(row["_outcome"], list(row["_warnings"])) for row in rows] == [
+        ("passed", ["price_is_even"]),
+        ("passed", []),
+    ]
 
 
 def test_a_value_that_did_not_parse_is_not_called_missing_as_well(spark: Any) -> None:

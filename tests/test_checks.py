@@ -85,7 +85,9 @@ class TestReferences:
 
     def test_null_refers_to_nothing(self, spark: Any) -> None:
         tables = {"silver/shop/products": table(id=["a", "a"])}
-        assert References("id", "silver/shop/products").evaluate(view(spark, table(id=["a", None]), tables=tables)).passed
+        assert (
+            References("id", "silver/shop/products").evaluate(view(spark, table(id=["a", None]), tables=tables)).passed
+        )
 
     def test_it_is_named_after_column_and_table(self) -> None:
         check = References("id", "silver/shop/products")
@@ -110,7 +112,9 @@ class TestRowCountInBounds:
 class TestFresh:
     @pytest.mark.parametrize(("hours", "passed"), [(23, True), (24, True), (25, False)])
     def test_the_newest_row_decides(self, spark: Any, hours: int, passed: bool) -> None:
-        at = pyarrow.array([NOW - dt.timedelta(hours=hours), NOW - dt.timedelta(days=9)], pyarrow.timestamp("us", "UTC"))
+        at = pyarrow.array(
+            [NOW - dt.timedelta(hours=hours), NOW - dt.timedelta(days=9)], pyarrow.timestamp("us", "UTC")
+        )
         found = Fresh("at", dt.timedelta(days=1)).evaluate(view(spark, table(at=at)))
         assert (found.passed, found.metadata["age_hours"]) == (passed, pytest.approx(hours))
 
@@ -148,7 +152,9 @@ class TestBalances:
 
     @pytest.mark.parametrize("theirs", [[("a", "1.11")], [], [("a", "1.10"), ("b", "0.01")]])
     def test_a_cent_or_a_missing_group_fails(self, spark: Any, theirs: list[tuple[str, str]]) -> None:
-        candidate = view(spark, self.sales(("a", "1.10")), tables={"silver/shop/items": self.sales(*theirs, ("z", "0.00"))})
+        candidate = view(
+            spark, self.sales(("a", "1.10")), tables={"silver/shop/items": self.sales(*theirs, ("z", "0.00"))}
+        )
         found = self.check().evaluate(candidate)
         assert not found.passed
         assert found.metadata["differing_groups"] == 1

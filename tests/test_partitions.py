@@ -130,9 +130,7 @@ def time_selections(draw: st.DrawFn) -> tuple[str, str, str, list[str]]:
 
 @settings(PATIENT, max_examples=60)
 @given(time_selections())
-def test_time_partitions_select_the_rows_of_their_windows(
-    world: World, drawn: tuple[str, str, str, list[str]]
-) -> None:
+def test_time_partitions_select_the_rows_of_their_windows(world: World, drawn: tuple[str, str, str, list[str]]) -> None:
     cadence, zone, kind, keys = drawn
     partitions = definition(cadence, zone)
     column = time_column(kind, zone)
@@ -193,7 +191,7 @@ def test_windows_are_merged_to_as_few_intervals_as_there_are_holes(keys: set[str
 def test_any_key_is_one_literal_of_its_predicate(key: str) -> None:
     sql = Slice(((Dimension("c", (key,)),),)).bind({"c": "string"}).sql()
     assert sql is not None
-    prefix, suffix = "\"c\" IN ('", "')"
+    prefix, suffix = '"c" IN (\'', "')"
     assert sql.startswith(prefix)
     assert sql.endswith(suffix)
     assert sql[len(prefix) : -len(suffix)].replace("''", "'") == key

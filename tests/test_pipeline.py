@@ -45,18 +45,25 @@ def run_all(shop: Shop, silver_table: Any = None, **options: Any) -> Any:
     return shop.run(bronze_orders(), silver_table or silver_orders(), gold_revenue(), **options)
 
 
+def run_silver(shop: Shop, silver_table: Any = None, **options: Any) -> Any:
+    return shop.run(bronze_orders(), silver_table or silver_orders(), **options)
+
+
 class TestPublishing:
     def test_a_file_becomes_audited_gold_in_one_run(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD, BAD_PRICE, "a,9.99,2024-01-04 00:00:00,a@x")
         result = run_all(shop, key="2024-01")
         assert result.success
         assert shop.rows(GOLD) == [{"month": dt.date(2024, 1, 1), "revenue": Decimal("11.99")}]
-        assert {row["order_id"]: row["price"] for row in shop.rows(SILVER)} == {"a": Decimal("9.99"), "b": Decimal("2.00")}
+        assert {row["order_id"]: row["price"] for row in shop.rows(SILVER)} == {
+            "a": Decimal("9.99"),
+            "b": Decimal("2.00"),
+        }
         assert checks(result, SILVER)["rows_reconcile"].metadata["rows_in"].value == 4
 
     def test_the_table_has_the_columns_types_and_comments_of_its_contract(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD)
-        run_all(shop, key="2024-01")
+        run_silver(shop, key="2024-01")
         fields = {item.name: item for item in shop.store.open(SILVER.split("/")).schema().fields}
         assert list(fields) == ["order_id", "price", "placed", "email", "month"]
         assert (fields["order_id"].nullable, fields["email"].nullable) == (False, True)
@@ -72,7 +79,7 @@ class TestPublishing:
     def test_a_range_is_one_run_and_one_commit_per_table(self, shop: Shop) -> None:
         for month in ("2024-01", "2024-02", "2024-03"):
             shop.land(month, f"{month},1.00,{month}-05 00:00:00,")
-        result = run_all(shop, span=("2024-01", "2024-03"))
+        result = run_silver(shop, span=("2024-01", "2024-03"))
         assert result.success
         assert (shop.version(BRONZE), shop.version(SILVER)) == (1, 1)
         assert len(shop.rows(SILVER)) == 3
@@ -87,10 +94,10 @@ class TestPublishing:
         table = silver_orders()
         for month in ("2024-01", "2024-02", "2024-03"):
             shop.land(month, f"{month},1.00,{month}-05 00:00:00,")
-        run_all(shop, span=("2024-01", "2024-03"))
+        run_silver(shop, span=("2024-01", "2024-03"))
         others = shop.files(SILVER, table.select(["2024-01", "2024-03"]))
         shop.land("2024-02", "new,5.00,2024-02-05 00:00:00,")
-        run_all(shop, key="2024-02")
+        run_silver(shop, key="2024-02")
         assert shop.files(SILVER, table.select(["2024-01", "2024-03"])) == others
         assert [row["order_id"] for row in shop.rows(SILVER)] == ["2024-01", "2024-03", "new"]
 
@@ -98,7 +105,7 @@ class TestPublishing:
         import json
 
         shop.land("2024-01", *GOOD, BAD_PRICE)
-        result = run_all(shop, silver_orders(code_version="7"), key="2024-01")
+        result = run_silver(shop, silver_orders(code_version="7"), key="2024-01")
         commit = shop.store.open(SILVER.split("/")).history(1)[0]
         assert (commit["dagster/run_id"], commit["dagster/asset_key"]) == (result.run_id, SILVER)
         assert (commit["dagster/partitions"], commit["dagster/code_version"]) == ("2024-01", "7")
@@ -106,7 +113,7 @@ class TestPublishing:
 
     def test_the_materialization_says_rows_size_columns_and_quality(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD, BAD_PRICE)
-        found = metadata(run_all(shop, key="2024-01"), SILVER)
+        found = metadata(run_silver(shop, key="2024-01"), SILVER)
         assert (found["dagster/row_count"], found["dagster/partition_row_count"], found["rows_in"]) == (2, 2, 3)
         assert (found["rows_quarantined"], found["rows_deduplicated"]) == (1, 0)
         assert found["quality/validity"] == pytest.approx(66.667, abs=0.001)
@@ -189,9 +196,9 @@ class TestBlocking:
     def test_a_key_that_another_month_has_blocks(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD)
         shop.land("2024-02", "a,1.00,2024-02-01 00:00:00,")
-        assert run_all(shop, key="2024-01").success
-        assert not run_all(shop, key="2024-02").success
-        assert run_all(shop, key="2024-01").success
+        assert run_silver(shop, key="2024-01").success
+        assert not run_silver(shop, key="2024-02").success
+        assert run_silver(shop, key="2024-01").success
 
     def test_rows_that_a_transform_loses_block(self, shop: Shop) -> None:
         def orders(raw_orders: DataFrame) -> DataFrame:
@@ -200,7 +207,7 @@ class TestBlocking:
 
         shop.land("2024-01", *GOOD)
         losing = silver(contract=Order, partitions=MONTHS, domain="shop")(orders)
-        result = run_all(shop, losing, key="2024-01")
+        result = run_silver(shop, losing, key="2024-01")
         check = checks(result, SILVER)["rows_reconcile"]
         assert not check.passed
         assert (check.metadata["rows_in"].value, check.metadata["rows_out"].value) == (2, 1)
@@ -212,7 +219,7 @@ class TestBlocking:
 
         shop.land("2024-01", *GOOD)
         stray = silver(contract=Order, partitions=MONTHS, domain="shop")(orders)
-        assert not run_all(shop, stray, key="2024-01").success
+        assert not run_silver(shop, stray, key="2024-01").success
         assert shop.rows(SILVER) == []
 
     def test_a_missing_column_is_named(self, shop: Shop) -> None:
@@ -223,7 +230,7 @@ class TestBlocking:
         shop.land("2024-01", *GOOD)
         forgetful = silver(contract=Order, partitions=MONTHS, domain="shop")(orders)
         with pytest.raises(Exception, match=r"silver/shop/orders: .*does not return the columns \['price'\]"):
-            run_all(shop, forgetful, key="2024-01", raise_on_error=True)
+            run_silver(shop, forgetful, key="2024-01", raise_on_error=True)
 
     def test_a_column_of_another_type_is_named(self, shop: Shop) -> None:
         def orders(raw_orders: DataFrame) -> DataFrame:
@@ -233,13 +240,13 @@ class TestBlocking:
         shop.land("2024-01", *GOOD)
         wrong = silver(contract=Order, partitions=MONTHS, domain="shop")(orders)
         with pytest.raises(Exception, match=r"price is double, the contract says decimal\(12,2\)"):
-            run_all(shop, wrong, key="2024-01", raise_on_error=True)
+            run_silver(shop, wrong, key="2024-01", raise_on_error=True)
 
 
 class TestReporting:
     def test_a_warning_reports_and_publishes(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD)
-        result = run_all(shop, key="2024-01")
+        result = run_silver(shop, key="2024-01")
         check = checks(result, SILVER)["price_is_round"]
         assert result.success
         assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -249,14 +256,14 @@ class TestReporting:
     def test_a_broken_rule_counts_its_rows_and_shows_keys_only(self, shop: Shop) -> None:
         bad = [f"k{n},oops{n},2024-01-03 00:00:00,secret{n}@x" for n in range(8)]
         shop.land("2024-01", *[f"g{n},1,2024-01-03 00:00:00," for n in range(8)], *bad)
-        result = run_all(shop, key="2024-01")
+        result = run_silver(shop, key="2024-01")
         check = checks(result, SILVER)["price_parses"]
         assert (check.metadata["rows"].value, check.metadata["ratio"].value) == (8, 0.5)
         assert check.metadata["samples"].value == [{"order_id": f"k{n}"} for n in range(5)]
 
     def test_personal_data_is_in_no_event(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD, "c,1.00,2024-01-02 00:00:00,secretaddress", "d,x,2024-01-02 00:00:00,hidden@mail")
-        result = run_all(shop, key="2024-01")
+        result = run_silver(shop, key="2024-01")
         told = repr([event.event_specific_data for event in result.all_events])
         assert "secretaddress" not in told
         assert "hidden@mail" not in told
@@ -267,7 +274,7 @@ class TestReporting:
 
     def test_every_rule_and_check_is_an_asset_check(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD)
-        found = checks(run_all(shop, key="2024-01"), SILVER)
+        found = checks(run_silver(shop, key="2024-01"), SILVER)
         assert set(found) == {
             *{"order_id_not_null", "price_parses", "price_not_null", "price_ge", "placed_parses", "email_str_contains"},
             *{"month_not_null", "price_is_round", "rejected_share", "key_is_unique", "rows_reconcile"},
@@ -277,7 +284,7 @@ class TestReporting:
 
     def test_lines_that_are_no_csv_are_counted_and_quarantined(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD, "too,many,fields,in,this")
-        result = run_all(shop, key="2024-01")
+        result = run_silver(shop, key="2024-01")
         check = checks(result, BRONZE)["lines_are_csv"]
         assert (check.passed, check.metadata["rows"].value) == (False, 1)
         assert shop.quarantine() == [("bronze", "2024-01", ["lines_are_csv"])]
@@ -286,12 +293,12 @@ class TestReporting:
     def test_row_counts_are_compared_with_earlier_writes_of_the_same_slice(self, shop: Shop) -> None:
         table = silver_orders(checks=[RowCountInBounds(least_history=2)])
         shop.land("2024-02", *[f"f{n},1,2024-02-01 00:00:00," for n in range(9)])
-        run_all(shop, table, key="2024-02")
+        run_silver(shop, table, key="2024-02")
         for lines in (4, 4):
             shop.land("2024-01", *[f"k{n},1,2024-01-01 00:00:00," for n in range(lines)])
-            assert checks(run_all(shop, table, key="2024-01"), SILVER)["row_count_in_bounds"].passed
+            assert checks(run_silver(shop, table, key="2024-01"), SILVER)["row_count_in_bounds"].passed
         shop.land("2024-01", "k0,1,2024-01-01 00:00:00,")
-        result = run_all(shop, table, key="2024-01")
+        result = run_silver(shop, table, key="2024-01")
         check = checks(result, SILVER)["row_count_in_bounds"]
         assert result.success
         assert not check.passed

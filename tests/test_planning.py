@@ -18,10 +18,12 @@ from medallion.planning import (
     RANGE_START,
     PlannedRun,
     SelectionError,
+    by_domain,
     common_partitions,
     landed_keys,
     parse_keys,
     plan_runs,
+    touched_by_partitions,
     with_upstream,
 )
 from medallion.tables import Table
@@ -48,7 +50,7 @@ def table(
         key=dg.AssetKey(label.split("/")),
         partitions=partitions,
         inputs=inputs,
-        reads=tuple(checked_against),
+        reads=frozenset(checked_against),
         reads_arrivals=reads_arrivals,
     )
     return cast(Table, stand_in)
@@ -93,6 +95,14 @@ def test_tables_without_partitions_are_in_every_run_of_those_with() -> None:
     assert [len(run.assets) for run in runs] == [2, 2]
 
 
+def test_a_change_of_partitions_touches_their_tables_and_what_is_made_from_them() -> None:
+    monthly = table("silver/shop/orders")
+    snapshot = table("silver/shop/products", None)
+    summed = table("gold/shop/revenue", None, reads=["silver/shop/orders"])
+    checked = table("gold/shop/products", None, reads=["silver/shop/products"], checked_against=["gold/shop/revenue"])
+    assert touched_by_partitions([checked, summed, snapshot, monthly]) == [checked, summed, monthly]
+
+
 def test_nothing_selected_is_no_run() -> None:
     assert plan_runs([], []) == []
 
@@ -105,8 +115,40 @@ def test_a_key_that_does_not_exist_is_named_with_those_that_do() -> None:
 def test_tables_with_different_partitions_can_not_share_a_run() -> None:
     tables = [table("silver/shop/orders"), table("silver/shop/visits", DAYS)]
 
-    with pytest.raises(SelectionError, match="different partitions"):
+    with pytest.raises(SelectionError, match="silver/shop/orders and silver/shop/visits have different partitions"):
         common_partitions(tables)
+
+
+def test_domains_are_planned_by_name() -> None:
+    tables = [table("silver/web/visits", DAYS), table("silver/shop/orders"), table("bronze/web/visits", DAYS)]
+
+    assert [[t.label for t in own] for own in by_domain(tables)] == [
+        ["silver/shop/orders"],
+        ["silver/web/visits", "bronze/web/visits"],
+    ]
+
+
+def test_a_domain_is_planned_after_the_one_it_reads() -> None:
+    tables = [table("gold/ads/sales", reads=["silver/shop/orders"]), table("silver/shop/orders")]
+
+    assert [own[0].domain for own in by_domain(tables)] == ["shop", "ads"]
+
+
+def test_a_domain_that_is_not_selected_orders_nothing() -> None:
+    tables = [table("gold/ads/sales", reads=["silver/shop/orders"]), table("silver/bank/cards")]
+
+    assert [own[0].domain for own in by_domain(tables)] == ["ads", "bank"]
+
+
+def test_domains_that_read_each_other_are_refused() -> None:
+    tables = [
+        table("gold/ads/sales", reads=["silver/shop/orders"]),
+        table("silver/shop/orders", reads=["silver/ads/clicks"]),
+        table("silver/ads/clicks"),
+    ]
+
+    with pytest.raises(SelectionError, match=r"\['ads', 'shop'\] read each other"):
+        by_domain(tables)
 
 
 @given(st.sets(st.sampled_from(KEYS)))

@@ -29,6 +29,33 @@ def configure_logs(form: Literal["human", "json"], level: int = logging.INFO) ->
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
 
 
+def configure_dagster_logs(form: Literal["human", "json"]) -> None:
+    """Let the runs of this process and the code server that holds it write JSON lines; with `human` nothing changes.
+
+    To be called where definitions are built, which every process that executes a run does first. Dagster has no setting
+    for it: a run without loggers of its own in its config gets a coloured console, beside any handler of dagster.yaml.
+    """
+    if form == "human":
+        return
+    import dagster._loggers
+
+    dagster._loggers.create_console_logger = _json_console
+    root = logging.getLogger()
+    if not root.handlers:
+        configure_logs(form)
+        # A server's own handlers would write each line a second time.
+        logging.getLogger("dagster").handlers.clear()
+
+
+def _json_console(name: str, level: str | int) -> logging.Logger:
+    """A run's console, on the stderr that Dagster captures for the run's page."""
+    console = logging.getLoggerClass()(name, level=level)
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    console.addHandler(handler)
+    return console
+
+
 def _stderr() -> TextIO:
     """Stderr by a descriptor of its own, which stays when a run's output is captured."""
     try:

@@ -80,14 +80,43 @@ def common_partitions(tables: Sequence[Table]) -> dg.PartitionsDefinition[Any] |
     Raises:
         SelectionError: they differ.
     """
-    found: list[dg.PartitionsDefinition[Any]] = []
+    found: list[tuple[dg.PartitionsDefinition[Any], list[str]]] = []
     for table in tables:
-        if table.partitions is not None and table.partitions not in found:
-            found.append(table.partitions)
+        if table.partitions is not None:
+            labels = next((labels for definition, labels in found if definition == table.partitions), None)
+            if labels is None:
+                found.append((table.partitions, labels := []))
+            labels.append(table.label)
     if len(found) > 1:
-        labels = sorted(table.label for table in tables if table.partitions is not None)
-        raise SelectionError(f"{labels} have different partitions and can't share a run; select them separately")
-    return found[0] if found else None
+        groups = " and ".join(", ".join(sorted(labels)) for _, labels in found)
+        raise SelectionError(f"{groups} have different partitions and can't share a run; select them separately")
+    return found[0][0] if found else None
+
+
+def by_domain(tables: Sequence[Table]) -> list[list[Table]]:
+    """Tables by domain: a domain after those that it reads, by name where that leaves a choice.
+
+    Domains may have different partitions, so each is planned on its own.
+
+    Raises:
+        SelectionError: domains read each other, so none can be made whole before the other.
+    """
+    domains: dict[str, list[Table]] = {}
+    for table in tables:
+        domains.setdefault(table.domain, []).append(table)
+    selected = {table.label: table.domain for table in tables}
+    reads = {
+        domain: {selected[label] for table in own for label in _read_by(table) if label in selected} - {domain}
+        for domain, own in domains.items()
+    }
+    ordered: list[str] = []
+    while len(ordered) < len(domains):
+        ready = sorted(domain for domain in domains.keys() - set(ordered) if reads[domain] <= set(ordered))
+        if not ready:
+            left = sorted(domains.keys() - set(ordered))
+            raise SelectionError(f"the domains {left} read each other; select the tables of one layer at a time")
+        ordered.append(ready[0])
+    return [domains[domain] for domain in ordered]
 
 
 def parse_keys(text: str, definition: dg.PartitionsDefinition[Any]) -> list[str]:
@@ -133,6 +162,20 @@ def landed_keys(tables: Sequence[Table], everything: Mapping[str, Table], landin
     return sorted(landed & known)
 
 
+def touched_by_partitions(tables: Sequence[Table]) -> list[Table]:
+    """The tables that a change of some partitions touches: the partitioned ones and all that are made from them."""
+    touched = {table.label for table in tables if table.partitions is not None}
+    above = {
+        table.label: {"/".join(input_key(asset_in).path) for asset_in in table.inputs.values()} | table.reads
+        for table in tables
+    }
+    while True:
+        below = {label for label, sources in above.items() if label not in touched and touched & sources}
+        if not below:
+            return [table for table in tables if table.label in touched]
+        touched |= below
+
+
 def with_upstream(tables: Iterable[Table], everything: Mapping[str, Table]) -> list[Table]:
     """Tables and all that they are made from."""
     found: dict[str, Table] = {}
@@ -141,6 +184,10 @@ def with_upstream(tables: Iterable[Table], everything: Mapping[str, Table]) -> l
         table = pending.pop()
         if table.label not in found:
             found[table.label] = table
-            pending.extend(everything["/".join(input_key(asset_in).path)] for asset_in in table.inputs.values())
-            pending.extend(everything[label] for label in table.reads)
+            pending.extend(everything[label] for label in _read_by(table))
     return list(found.values())
+
+
+def _read_by(table: Table) -> list[str]:
+    """Labels of what a table is made from and of what its checks read."""
+    return ["/".join(input_key(asset_in).path) for asset_in in table.inputs.values()] + list(table.reads)

@@ -18,7 +18,10 @@ from resources import build_resources
 tables = declared_tables("shop_domains")
 defs = dg.Definitions(
     assets=build_assets(tables),
-    jobs=[dg.define_asset_job("shop", selection=dg.AssetSelection.assets(*[table.key for table in tables]))],
+    jobs=[
+        dg.define_asset_job(domain, selection=[table.key for table in tables if table.domain == domain])
+        for domain in sorted({table.domain for table in tables})
+    ],
     resources=build_resources(Settings()),
     executor=dg.in_process_executor,
 )

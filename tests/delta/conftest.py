@@ -113,8 +113,14 @@ class Runs:
         self.resources = {"io_manager": manager, "engine": engine}
         self.instance = dg.DagsterInstance.ephemeral()
 
-    def __call__(self, *assets: Any, key: str | None = None, span: tuple[str, str] | None = None, **options: Any) -> Any:
-        tags = {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[1]} if span else {}
+    def __call__(
+        self, *assets: Any, key: str | None = None, span: tuple[str, str] | None = None, **options: Any
+    ) -> Any:
+        tags = (
+            {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[1]}
+            if span
+            else {}
+        )
         return dg.materialize(
             list(assets), instance=self.instance, resources=self.resources, partition_key=key, tags=tags, **options
         )

@@ -84,11 +84,18 @@ def test_a_transient_error_while_opening_the_table_loses_nothing(run: Any, monke
 def test_a_static_range_keeps_the_keys_outside_of_it(run: Any) -> None:
     @dg.asset(partitions_def=COUNTRIES, metadata={"partition_expr": "country"})
     def events(context: dg.AssetExecutionContext) -> pa.Table:
-        return pa.table({"country": list(context.partition_keys), "run": [context.run_id] * len(context.partition_keys)})
+        return pa.table(
+            {"country": list(context.partition_keys), "run": [context.run_id] * len(context.partition_keys)}
+        )
 
     first = run(events, key="be").run_id
     last = run(events, span=("de", "nl")).run_id
-    assert {row["country"]: row["run"] for row in run.rows("events")} == {"be": first, "de": last, "fr": last, "nl": last}
+    assert {row["country"]: row["run"] for row in run.rows("events")} == {
+        "be": first,
+        "de": last,
+        "fr": last,
+        "nl": last,
+    }
 
 
 @pytest.mark.parametrize(

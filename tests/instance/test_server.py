@@ -32,14 +32,34 @@ def one(): ...
 
 # As a shell starts background jobs: with SIGINT ignored.
 SCRIPT = """
-import signal, sys
+import os, signal, sys
 from functools import partial
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 from medallion.instance.server import serve
 home, workspace, port = sys.argv[1:]
-sys.exit(serve(Path(home), Path(workspace), int(port), report=partial(print, flush=True)))
+sys.exit(serve(Path(home), Path(workspace), int(port), report=partial(print, flush=True),
+               log=os.environ.get("MEDALLION_LOG", "human")))
 """
+
+JSON_CODE = """
+import logging
+import dagster as dg
+from medallion.logs import configure_dagster_logs
+
+configure_dagster_logs("json")
+
+@dg.asset
+def one(context):
+    context.log.info("from the asset")
+    logging.getLogger("a.library").info("from a library")
+
+defs = dg.Definitions([one], executor=dg.in_process_executor)
+"""
+
+LAUNCH = """mutation { launchPipelineExecution(executionParams: {
+  selector: {repositoryLocationName: "tiny", repositoryName: "__repository__", pipelineName: "__ASSET_JOB"}, mode: "default"
+}) { ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
 
@@ -150,6 +170,35 @@ def test_the_page_answers_and_one_interrupt_ends_every_process(
     assert not set(filter(is_running, started))
     logs = sorted(path.name for path in (tmp_path / "home" / "logs").iterdir())
     assert logs == ["code-tiny.log", "daemon.log", "webserver.log"]
+
+
+@pytest.fixture
+def json_logs(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    monkeypatch.setenv("MEDALLION_LOG", "json")
+    (workspace.parent / "code.py").write_text(JSON_CODE)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("json_logs")
+def test_every_log_line_of_servers_and_runs_is_json_on_request(
+    server: subprocess.Popen[str], tmp_path: Path, port: int
+) -> None:
+    assert read_line(server, 60).startswith("Dagster is at ")
+    launched = json.loads(fetch(f"http://127.0.0.1:{port}/graphql", json.dumps({"query": LAUNCH}).encode()))
+    run_id = launched["data"]["launchPipelineExecution"]["run"]["runId"]
+    log = tmp_path / "home" / "logs" / "code-tiny.log"
+    deadline = time.monotonic() + 60
+    while "RUN_SUCCESS" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    server.send_signal(signal.SIGINT)
+    assert server.wait(30) == 0
+
+    lines = [json.loads(line) for path in log.parent.iterdir() for line in path.read_text().splitlines()]
+    (told,) = [line for line in lines if line.get("message", "").endswith("from the asset")]
+    assert (told["run_id"], told["step_key"], told["level"]) == (run_id, "one", "info")
+    assert [line["logger"] for line in lines if line.get("message") == "from a library"] == ["a.library"]
+    assert any("Serving dagster-webserver" in line.get("event", "") for line in lines)
 
 
 @pytest.mark.integration

@@ -13,6 +13,7 @@ import typer
 from medallion.cli.output import complain, count, plural, print_json, screen
 
 if TYPE_CHECKING:
+    from dagster import PartitionsDefinition
     from rich.console import Console
 
     from medallion.cli.progress import RunOutcome, TableOutcome
@@ -35,7 +36,8 @@ def run(
             "-s",
             metavar="SELECTION",
             help="Tables, in Dagster's selection syntax: silver/olist/orders, 'group:olist_gold', "
-            "'key:\"silver/olist/orders\"+'. Repeat it to add more. Default: all.",
+            "'key:\"silver/olist/orders\"+'. Repeat it to add more. Default: all; with --partitions, those that have "
+            "partitions and what is made from them.",
         ),
     ] = None,
     partitions: Annotated[
@@ -147,40 +149,71 @@ def run_selection(
         PlatformError: the definitions can't be found.
     """
     from medallion.cli.selection import select
-    from medallion.planning import plan_runs
+    from medallion.planning import touched_by_partitions
     from medallion.runs import load_platform
 
     platform = load_platform(settings)
     tables = select(platform, selections)
-    keys = wanted_keys(platform, tables, partitions)
-    execute_plan(platform, plan_runs(tables, keys), shows, result, verbose=verbose)
+    if partitions is not None and not selections:
+        tables = touched_by_partitions(tables)
+    plan = plan_selection(platform, tables, partitions)
+    execute_plan(platform, plan, shows, result, verbose=verbose)
 
 
-def wanted_keys(platform: Platform, tables: Sequence[Table], partitions: str | None) -> list[str]:
-    """The partition keys that a person named, or all that have landed.
+def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str | None) -> list[PlannedRun]:
+    """The runs that make some tables, domain by domain.
+
+    Args:
+        platform: the definitions.
+        tables: what is selected.
+        partitions: the keys that a person named; None for all that have landed.
 
     Raises:
-        SelectionError: a key does not exist, or the tables have no partitions.
-        LandingError: nothing has landed for them.
+        SelectionError: a key does not exist, the tables have no partitions, or no run can cover them.
+        LandingError: nothing has landed for any of them.
     """
     from medallion.landing import Landing, LandingError
-    from medallion.planning import SelectionError, common_partitions, landed_keys, parse_keys
+    from medallion.planning import by_domain, common_partitions, landed_keys, parse_keys, plan_runs
 
-    definition = common_partitions(tables)
+    domains = by_domain(tables)
     if partitions is not None:
-        if definition is None:
-            raise SelectionError("None of the selected tables has partitions; leave --partitions out.")
-        return parse_keys(partitions, definition)
-    settings = platform.settings
-    landing = Landing(settings.landing_uri, settings.storage_options)
-    keys = landed_keys(tables, platform.tables, landing)
-    if definition is not None and not keys:
-        domain = sorted({table.domain for table in tables})[0]
+        named = parse_keys(partitions, _named_partitions(domains))
+        return [run for own in domains for run in plan_runs(own, named)]
+    landing = Landing(platform.settings.landing_uri, platform.settings.storage_options)
+    plan: list[PlannedRun] = []
+    empty: list[str] = []
+    for own in domains:
+        keys = landed_keys(own, platform.tables, landing)
+        if common_partitions(own) is not None and not keys:
+            empty.append(own[0].domain)
+        else:
+            plan += plan_runs(own, keys)
+    if empty and not plan:
         raise LandingError(
-            f"Nothing has landed in {landing.root} for these tables. Land files with `medallion land {domain} PATH`, "
-            f"make some with `medallion generate {domain}`, or name partitions with --partitions."
+            f"Nothing has landed in {landing.root} for these tables. Land files with `medallion land {empty[0]} PATH`, "
+            f"make some with `medallion generate {empty[0]}`, or name partitions with --partitions."
         )
-    return keys
+    for domain in empty:
+        logging.getLogger("medallion.run").warning(
+            "%s is left out: nothing has landed for it. Land files with `medallion land %s PATH`.", domain, domain
+        )
+    return plan
+
+
+def _named_partitions(domains: Sequence[Sequence[Table]]) -> PartitionsDefinition[Any]:
+    """The partitions that named keys are of."""
+    from medallion.planning import SelectionError, common_partitions
+
+    found = {own[0].domain: definition for own in domains if (definition := common_partitions(own)) is not None}
+    if not found:
+        raise SelectionError("None of the selected tables has partitions; leave --partitions out.")
+    first, *others = found.values()
+    if any(other != first for other in others):
+        raise SelectionError(
+            f"The domains {', '.join(found)} have different partitions, so --partitions needs one of them: "
+            f"add for example --select 'key:\"*/{next(iter(found))}/*\"'."
+        )
+    return first
 
 
 def execute_plan(

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from medallion.instance.home import dagster_home, ensure_home, open_instance, run_environment
 
@@ -45,7 +45,14 @@ class _Child:
     log: Path
 
 
-def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", report: Report = print) -> int:
+def serve(
+    home: Path,
+    workspace: Path,
+    port: int,
+    host: str = "127.0.0.1",
+    report: Report = print,
+    log: Literal["human", "json"] = "human",
+) -> int:
     """Serve Dagster's UI until a signal comes or one of the processes ends.
 
     User code is loaded once, by a code server that web server and daemon share and that the page's "Reload" button
@@ -57,6 +64,7 @@ def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", repor
         port: TCP port of the page.
         host: Address to listen on. The page has no login: anything but the loop-back address opens it to the network.
         report: Called with each line that a person should see: the URL when the page answers, and failures.
+        log: Form of the servers' log lines. Those of runs follow where definitions call `configure_dagster_logs`.
 
     Returns:
         0 after SIGINT or SIGTERM; otherwise the exit code of the process that ended first, never 0.
@@ -97,20 +105,25 @@ def serve(home: Path, workspace: Path, port: int, host: str = "127.0.0.1", repor
             children.append(_Child(name, process, log))
 
         environment = run_environment(home)
+        form = []
+        if log == "json":
+            form = ["--log-format", "json"]
+            # The code server starts the process that holds the code, and doesn't hand the option on.
+            environment["DAGSTER_CLI_API_GRPC_LOG_FORMAT"] = "json"
         shared, after = Path(sockets) / "workspace.json", []
         locations = []
         for number, (location, specification) in enumerate(_locations(workspace)):
             if isinstance(specification, list):
                 path = f"{sockets}/{number}.sock"
                 after += ["--after", path]
-                arguments = ["code-server", "start", "--socket", path, "--location-name", location, *specification]
-                start(f"code-{location}", [], "dagster", arguments)
+                arguments = ["code-server", "start", "--socket", path, "--location-name", location, *form]
+                start(f"code-{location}", [], "dagster", [*arguments, *specification])
                 specification = {"socket": path, "location_name": location}
             locations.append({"grpc_server": specification})
         shared.write_text(json.dumps({"load_from": locations}), encoding="utf-8")
-        page = ["--host", host, "--port", str(port), "--workspace", str(shared)]
+        page = ["--host", host, "--port", str(port), "--workspace", str(shared), *form]
         start("webserver", after, "dagster_webserver", page)
-        start("daemon", after, "dagster._daemon", ["run", "--workspace", str(shared)])
+        start("daemon", after, "dagster._daemon", ["run", "--workspace", str(shared), *form])
 
         # The servers need seconds for their imports: time enough for what a killed predecessor left.
         _fail_abandoned_runs(home)
