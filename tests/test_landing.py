@@ -146,6 +146,15 @@ def test_the_scan_changes_just_where_a_file_was_added_replaced_or_removed(landin
     assert changed == {"2017-02", "2017-03"}
 
 
+def test_the_scan_of_one_table_lists_nothing_of_the_others(landing: Landing) -> None:
+    for table in ("orders", "orders_old", "payments"):
+        put(landing, table, "2017-01", "a.csv", b"1")
+    whole = landing.scan("shop")
+
+    assert landing.scan("shop", "orders") == {("orders", "2017-01"): whole["orders", "2017-01"]}
+    assert landing.scan("shop", "refunds") == {}
+
+
 def test_a_file_replaced_between_listing_and_reading_is_not_read_as_the_old_one(landing: Landing) -> None:
     put(landing, "orders", "2017-01", "orders.csv", b"old")
     (file,) = landing.files("shop", "orders", "2017-01")

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from medallion.landed import LandedByBatch
 from medallion.landing import Landing
-from medallion.landing_sensor import LANDED, Arrived, Cursor, landing_sensor, sense_arrivals
+from medallion.landing_sensor import LANDED, Arrived, Cursor, landed_fingerprints, landing_sensor, sense_arrivals
 from medallion.layers import bronze
 from medallion.tables import Table
+from tests.fixtures.s3_server import s3_server
 
 MONTHS = dg.MonthlyPartitionsDefinition(start_date="2017-01", end_date="2018-01", fmt="%Y-%m")
 KEYS = MONTHS.get_partition_keys()
@@ -235,8 +236,8 @@ def test_every_version_of_every_slice_runs_exactly_once_however_ticks_and_change
 class Zone:
     """A landing zone on disk, its sensor, and an instance that remembers."""
 
-    def __init__(self, root: Path) -> None:
-        self.landing = Landing(str(root))
+    def __init__(self, root: str, options: dict[str, str] | None = None) -> None:
+        self.landing = Landing(root, options)
         self.instance = dg.DagsterInstance.ephemeral()
         job = dg.define_asset_job("shop", selection=dg.AssetSelection.assets(*[table.key for table in TABLES]))
         self.sensor = landing_sensor("shop", TABLES, job)
@@ -258,7 +259,7 @@ class Zone:
 @pytest.fixture
 def zone(tmp_path: Path) -> Zone:
     """An empty one."""
-    return Zone(tmp_path)
+    return Zone(str(tmp_path))
 
 
 def test_the_sensor_turns_files_into_range_runs_of_the_domains_job(zone: Zone) -> None:
@@ -310,3 +311,26 @@ def test_a_rewritten_file_runs_again(zone: Zone) -> None:
 
     assert len(first) == len(second) == 1
     assert first[0].run_key != second[0].run_key
+
+
+def test_the_fingerprints_of_a_table_are_those_of_its_own_files(zone: Zone) -> None:
+    zone.land("orders", "2017-01", "a\n1\n")
+    zone.land("payments", "2017-02", "a\n1\n")
+
+    assert landed_fingerprints(TABLES[0], zone.landing) == {"2017-01": zone.landing.scan("shop")["orders", "2017-01"]}
+
+
+def test_a_file_that_lands_on_s3_runs_its_slice_and_no_other() -> None:
+    with s3_server("test-landing-sensor") as server:
+        zone = Zone(f"s3://{server.bucket}/landing", server.storage_options)
+        zone.land("orders", "2017-01", "a\n1\n")
+        zone.land("payments", "2017-01", "a\n1\n")
+        zone.tick()
+        zone.land("orders", "2017-02", "a\n1\n")
+        (request,) = zone.tick().run_requests
+        again = zone.tick()
+
+    assert [key.path[-1] for key in request.asset_selection] == ["orders"]
+    assert request.tags["dagster/asset_partition_range_start"] == "2017-02"
+    assert request.tags["dagster/asset_partition_range_end"] == "2017-02"
+    assert not again.run_requests

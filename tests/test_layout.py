@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,3 +105,38 @@ def test_no_file_of_the_framework_catches_everything() -> None:
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
     }
     assert bare == set()
+
+
+def test_definitions_load_without_an_engine(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading, definitions\n"
+        "started = {'pysail', 'grpc_status', 'pyspark.sql.connect.session'} & {name for name in sys.modules}\n"
+        "print(sorted(started), [t.name for t in threading.enumerate()], len(definitions.defs.assets) > 0)"
+    )
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MEDALLION_")},
+        "MEDALLION_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+    )
+    assert found.stdout.strip() == "[] ['MainThread'] True"
+    assert not (tmp_path / "home").exists()
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    somewhere = re.compile(rb"(?<![\w.~])/(?:home|Users|root|work)/\w")
+    found = [
+        f"{name}: {match[0].decode()}"
+        for name in listed.stdout.split("\0")
+        if name and (ROOT / name).is_file() and (match := somewhere.search((ROOT / name).read_bytes()))
+    ]
+    assert found == []

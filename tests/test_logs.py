@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from medallion.logs import JsonLines, configure_logs
+from medallion.logs import JsonLines, configure_dagster_logs, configure_logs
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +93,25 @@ def test_chatty_clients_are_quiet_unless_something_is_wrong(capfd: pytest.Captur
     logging.getLogger("botocore").warning("refused")
 
     assert capfd.readouterr().err == "WARNING botocore: refused\n"
+
+
+def test_dagsters_console_is_left_as_it_is_for_people() -> None:
+    import dagster._loggers
+
+    before = dagster._loggers.create_console_logger
+    configure_dagster_logs("human")
+
+    assert dagster._loggers.create_console_logger is before
+
+
+def test_the_console_of_a_run_writes_json_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import dagster._loggers
+
+    monkeypatch.setattr(dagster._loggers, "create_console_logger", None)
+    configure_dagster_logs("json")
+    dagster._loggers.create_console_logger("dagster", "INFO").info("made", extra={"dagster_meta": {"run_id": "r1"}})
+
+    line = json.loads(capsys.readouterr().err)
+    assert (line["message"], line["logger"], line["run_id"]) == ("made", "dagster", "r1")

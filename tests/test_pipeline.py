@@ -351,6 +351,54 @@ class TestModes:
         assert shop.rows(SILVER) == []
 
 
+class TestEvolution:
+    def test_an_open_bronze_table_keeps_columns_that_came_and_went(self, shop: Shop) -> None:
+        table = bronze_orders(schema_evolution="additive")
+        shop.land("2024-01", *GOOD)
+        shop.land("2024-02", "c,1,,,gift", header="order_id,price,placed,email,note")
+        shop.land("2024-03", "d,1,,")
+        for month in ("2024-01", "2024-02", "2024-03", "2024-01"):
+            assert shop.run(table, key=month).success
+        assert {row["order_id"]: row["note"] for row in shop.rows(BRONZE)} == {
+            "a": None,
+            "b": None,
+            "c": "gift",
+            "d": None,
+        }
+
+    def test_an_additive_contract_adds_its_new_column_to_the_table(self, shop: Shop) -> None:
+        class Wider(Order):
+            """An order with a note."""
+
+            note: T.StringType() = pa.Field(nullable=True, description="What the customer wrote.")
+
+        def orders(raw_orders: DataFrame) -> DataFrame:
+            """Orders with a note."""
+            return typed(raw_orders).withColumn("note", F.lit("hi"))
+
+        for month in ("2024-01", "2024-02"):
+            shop.land(month, f"{month},1,,")
+        assert shop.run(bronze_orders(), silver_orders(), span=("2024-01", "2024-02")).success
+        options: dict[str, Any] = {"contract": Wider, "partitions": MONTHS, "domain": "shop"}
+        assert not shop.run(bronze_orders(), silver(**options)(orders), key="2024-01").success
+        assert shop.run(bronze_orders(), silver(schema_evolution="additive", **options)(orders), key="2024-01").success
+        assert {row["order_id"]: row["note"] for row in shop.rows(SILVER)} == {"2024-01": "hi", "2024-02": None}
+
+    def test_columns_without_statistics_do_not_count_as_complete(self, shop: Shop, spark: Any) -> None:
+        names = [f"c{n:02}" for n in range(40)]
+        body: dict[str, Any] = {name: pa.Field(nullable=True) for name in names}
+        annotations = {name: T.LongType() for name in names}
+        wide = type("Wide", (pa.DataFrameModel,), {"__annotations__": annotations, "__module__": __name__, **body})
+
+        def items() -> DataFrame:
+            """Twenty full columns, then twenty empty ones; Delta keeps statistics of the first 32."""
+            arrays = {name: pyarrow.array([n if n < 20 else None], pyarrow.int64()) for n, name in enumerate(names)}
+            return from_arrow(spark, pyarrow.table(arrays))
+
+        found = metadata(shop.run(silver(contract=wide, domain="shop")(items)), "silver/shop/items")
+        assert found["quality/completeness"] == pytest.approx(100 * 20 / 32)
+
+
 class TestSelections:
     def test_an_hour_of_timestamps_is_a_slice_with_its_own_quarantine(self, shop: Shop, spark: Any) -> None:
         hours = dg.HourlyPartitionsDefinition("2024-01-01-00:00", end_date="2024-01-02-00:00", timezone="Europe/Berlin")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from medallion.graph import tables_in
 from medallion.tables import Table
 
 _LAYER_MODULES = ("bronze", "silver", "gold")
+_ADVICE = "Run from the project's folder, or set MEDALLION_DOMAINS."
 
 
 class DomainError(LookupError):
@@ -18,13 +20,29 @@ class DomainError(LookupError):
 
 
 def domain_names(package: str) -> list[str]:
-    """Domains below a package: its sub-packages, sorted."""
-    parent = importlib.import_module(package)
+    """Domains below a package: its sub-packages, sorted.
+
+    Raises:
+        DomainError: there is no such package.
+    """
+    try:
+        parent = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{package}.".startswith(f"{error.name}."):
+            raise
+        where = f"{Path.cwd()} or elsewhere on sys.path"
+        raise DomainError(f"There is no package {package!r} in {where}. {_ADVICE}") from error
+    if not hasattr(parent, "__path__"):
+        raise DomainError(f"{package!r} is the file {parent.__file__}, not a package of domains. {_ADVICE}")
     return sorted(module.name for module in pkgutil.iter_modules(parent.__path__) if module.ispkg)
 
 
 def declared_tables(package: str) -> list[Table]:
-    """All tables that the layer modules of all domains declare."""
+    """All tables that the layer modules of all domains declare.
+
+    Raises:
+        DomainError: there is no such package.
+    """
     modules = []
     for domain in domain_names(package):
         for layer in _LAYER_MODULES:

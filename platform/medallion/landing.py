@@ -99,16 +99,20 @@ class Landing:
             f" Land it with `medallion land {domain} PATH`, or leave this slice out of the run."
         )
 
-    def scan(self, domain: str) -> dict[tuple[str, str], str]:
+    def scan(self, domain: str, table: str | None = None) -> dict[tuple[str, str], str]:
         """Every landed (table, slice) of a domain with a fingerprint of its files, by one listing of the store.
 
         The fingerprint changes when a file of the slice is added, removed or replaced.
+
+        Args:
+            domain: the domain.
+            table: the only table to list; all of the domain if left out.
         """
         return {
             key: hashlib.sha256("\n".join(f"{file.path}\t{file.fingerprint}" for file in files).encode()).hexdigest()[
                 :32
             ]
-            for key, files in sorted(self._grouped(domain).items())
+            for key, files in sorted(self._grouped(domain if table is None else f"{domain}/{table}").items())
         }
 
     @contextmanager

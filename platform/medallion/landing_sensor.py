@@ -183,7 +183,7 @@ def sense_arrivals(
 
 def landed_fingerprints(table: Table, landing: Landing) -> dict[str, str]:
     """Fingerprint of the landed files of every slice of a table."""
-    return {slice_key: stamp for (name, slice_key), stamp in landing.scan(table.domain).items() if name == table.name}
+    return {slice_key: stamp for (_, slice_key), stamp in landing.scan(table.domain, table.name).items()}
 
 
 def _made(instance: dg.DagsterInstance) -> Made:

@@ -39,7 +39,7 @@ def configure_dagster_logs(form: Literal["human", "json"]) -> None:
         return
     import dagster._loggers
 
-    dagster._loggers.create_console_logger = _json_console
+    dagster._loggers.create_console_logger = _json_console  # type: ignore[attr-defined]  # imported there, not exported
     root = logging.getLogger()
     if not root.handlers:
         configure_logs(form)

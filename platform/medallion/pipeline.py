@@ -366,14 +366,14 @@ def _shown(value: Any) -> Any:
 
 
 def _null_counts(stage: Stage, table: Table) -> dict[str, int]:
-    """NULLs of the passed rows by declared column, from the statistics of the staged files."""
+    """NULLs of the passed rows by declared column, of those that the staged files have statistics of (the first 32)."""
     import json
 
     names = [name for name in table.contract.column_names if name not in table.partition_columns.values()]
-    counts = dict.fromkeys(names, 0)
+    counts: dict[str, int] = {}
     for file in stage.select(PASSED):
         nulls = json.loads(file.stats).get("nullCount", {})
         for name in names:
             if isinstance(nulls.get(name), int):
-                counts[name] += nulls[name]
+                counts[name] = counts.get(name, 0) + nulls[name]
     return counts

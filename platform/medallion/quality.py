@@ -14,7 +14,7 @@ class Quality:
     """Scores of one write, each 0 to 100.
 
     Attributes:
-        completeness: share of values that are there.
+        completeness: share of values that are there, in the columns that the files have statistics of.
         validity: share of rows that keep every row rule.
         uniqueness: share of rows that are not repeats of another.
         consistency: share of references and balances that hold.

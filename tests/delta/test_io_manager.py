@@ -331,7 +331,7 @@ class TestMetadata:
         found = run.metadata(run(events, key="2024-01-02"), "events")
         assert (found["dagster/row_count"], found["dagster/partition_row_count"], found["rows_written"]) == (3, 1, 1)
         assert {column.name: column.type for column in found["dagster/column_schema"].columns} == {
-            **{"day": "string", "n": "long"},
+            **{"day": "string", "n": "bigint"},
             "run": "string",
         }
         assert found["dagster/uri"] == run.store.uri(("events",))

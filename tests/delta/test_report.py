@@ -65,6 +65,26 @@ def test_a_column_is_unique_only_if_it_alone_is_the_key(keys: tuple[str, ...]) -
     assert not any(column.constraints.unique for column in column_schema(CONTRACT, keys).columns)
 
 
-def test_nested_and_decimal_types_are_shown() -> None:
-    schema = Schema.from_arrow(pa.schema([("d", pa.decimal128(12, 2)), ("l", pa.list_(pa.int64()))]))
-    assert [column.type for column in column_schema(schema).columns] == ["decimal(12,2)", "array"]
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (pa.int64(), "bigint"),
+        (pa.int32(), "int"),
+        (pa.int16(), "smallint"),
+        (pa.int8(), "tinyint"),
+        (pa.string(), "string"),
+        (pa.bool_(), "boolean"),
+        (pa.float64(), "double"),
+        (pa.date32(), "date"),
+        (pa.timestamp("us", "UTC"), "timestamp"),
+        (pa.timestamp("us"), "timestamp_ntz"),
+        (pa.decimal128(12, 2), "decimal(12,2)"),
+        (pa.list_(pa.int64()), "array<bigint>"),
+        (pa.map_(pa.string(), pa.int8()), "map<string,tinyint>"),
+        (pa.struct([("id", pa.int32()), ("tags", pa.list_(pa.int16()))]), "struct<id:int,tags:array<smallint>>"),
+    ],
+    ids=str,
+)
+def test_types_have_the_names_of_spark_sql(kind: pa.DataType, shown: str) -> None:
+    (column,) = column_schema(Schema.from_arrow(pa.schema([("it", kind)]))).columns
+    assert column.type == shown

@@ -134,12 +134,8 @@ def explanation(error: Exception) -> str | None:
 
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         return _settings_message(error)
-    settings = Settings()
-    if isinstance(error, ModuleNotFoundError) and error.name in (settings.domains, settings.definitions):
-        advice = "Run from the repository's folder, or set MEDALLION_DOMAINS and MEDALLION_DEFINITIONS."
-        return f"There is no module {error.name!r} here. {advice}"
     module = type(error).__module__
-    if module.startswith(("medallion.", f"{settings.domains}.")):
+    if module.startswith(("medallion.", f"{Settings().domains}.")):
         return str(error)
     if isinstance(error, OSError) or module.startswith(("obstore", "deltalake", "_internal")):
         return f"{_in_one_line(str(error))}. Find out more with: medallion doctor"

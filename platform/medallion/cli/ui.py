@@ -18,6 +18,6 @@ def ui() -> None:
     def told(line: str) -> None:
         console.print(line, markup=False)
 
-    code = serve(settings.home, settings.workspace, settings.port, report=told, log=settings.log)
+    code = serve(settings.home, settings.workspace, settings.port, report=told, log_format=settings.log)
     if code:
         raise typer.Exit(code)

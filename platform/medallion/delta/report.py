@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -46,11 +47,16 @@ def output_metadata(write: Write, published: Published, seconds: float) -> dict[
 
 
 def column_schema(schema: Schema, keys: tuple[str, ...] = ()) -> dg.TableSchema:
-    """A Delta schema as Dagster shows it: types, descriptions, nullability and key."""
+    """A Delta schema as Dagster shows it: Spark SQL's type names, descriptions, nullability and key.
+
+    Dagster's page has no icons for Delta's names (`long`, `integer`, `short`, `byte`).
+    """
+    import pyspark.sql.types as T
+
     columns = []
-    for item in schema.fields:
+    types = [item.dataType.simpleString() for item in T.StructType.fromJson(json.loads(schema.to_json()))]
+    for item, kind in zip(schema.fields, types, strict=True):
         constraints = dg.TableColumnConstraints(nullable=item.nullable, unique=keys == (item.name,))
-        kind = str(getattr(item.type, "type", None) or item.type)
         description = str((item.metadata or {}).get("comment") or "") or None
         columns.append(dg.TableColumn(item.name, kind, description=description, constraints=constraints))
     return dg.TableSchema(columns=columns)

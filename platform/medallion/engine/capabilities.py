@@ -265,6 +265,13 @@ CAPABILITIES: tuple[Capability, ...] = (
         "x / nullif(y, 0)",
         _RUN,
     ),
+    Capability(
+        "null_divided_by_zero",
+        "NULL / 0 raises: Division by zero, so sum(x) / count(y) fails where y is all NULL",
+        "NULL: only a number divided by zero raises",
+        "x / nullif(y, 0)",
+        _RUN,
+    ),
     # Expressions
     Capability(
         "range_over_date",
@@ -371,12 +378,33 @@ CAPABILITIES: tuple[Capability, ...] = (
         "cast NULL literals",
         _RUN,
     ),
+    Capability(
+        "union_of_commented_columns",
+        "aggregates of a union of Delta columns with different comments fail: Physical input schema",
+        "comments don't matter to a query",
+        "a full join on the column, or compute it on one side (x + 0, concat(x, '')); an alias keeps the comment",
+        _RUN,
+    ),
+    Capability(
+        "array_size_as_window_key",
+        "size(x) > 0 in PARTITION BY or ORDER BY of a window fails: Error during planning",
+        "any expression can be a window's key",
+        "make it a column first, and the column the key",
+        _RUN,
+    ),
     # Execution
     Capability(
         "cache",
         "cache() and persist() do nothing: a plan runs again each time",
         "the result is kept",
         "write_delta() to a staging table and read_delta() it",
+        _RUN,
+    ),
+    Capability(
+        "broadcast_hint",
+        "broadcast() and other join hints do nothing",
+        "the hinted side is sent to every executor",
+        "keep the hint for Spark; the embedded engine picks the side by its statistics",
         _RUN,
     ),
     Capability(

@@ -51,7 +51,7 @@ def serve(
     port: int,
     host: str = "127.0.0.1",
     report: Report = print,
-    log: Literal["human", "json"] = "human",
+    log_format: Literal["human", "json"] = "human",
 ) -> int:
     """Serve Dagster's UI until a signal comes or one of the processes ends.
 
@@ -64,7 +64,7 @@ def serve(
         port: TCP port of the page.
         host: Address to listen on. The page has no login: anything but the loop-back address opens it to the network.
         report: Called with each line that a person should see: the URL when the page answers, and failures.
-        log: Form of the servers' log lines. Those of runs follow where definitions call `configure_dagster_logs`.
+        log_format: Form of the servers' log lines; definitions that call `configure_dagster_logs` give it to runs too.
 
     Returns:
         0 after SIGINT or SIGTERM; otherwise the exit code of the process that ended first, never 0.
@@ -106,7 +106,7 @@ def serve(
 
         environment = run_environment(home)
         form = []
-        if log == "json":
+        if log_format == "json":
             form = ["--log-format", "json"]
             # The code server starts the process that holds the code, and doesn't hand the option on.
             environment["DAGSTER_CLI_API_GRPC_LOG_FORMAT"] = "json"
