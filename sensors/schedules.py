@@ -37,7 +37,7 @@ def _daily(domain: str, tables: Sequence[Table], job: Any) -> dg.ScheduleDefinit
         description=f"All tables of {domain} for everything that has landed, one run per contiguous range.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        runs = plan_runs(own, landed_keys(own, everything, context.resources.landing))
+        runs = plan_runs(own, landed_keys(own, everything, context.resources.landing.slices))
         if not runs:
             return dg.SkipReason(f"nothing has landed for {domain}")
         day = f"{context.scheduled_execution_time:%Y-%m-%d}"

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medallion.landing import Landing
 from medallion.planning import (
     RANGE_END,
     RANGE_START,
     PlannedRun,
     SelectionError,
+    Slices,
     by_domain,
     common_partitions,
     landed_keys,
@@ -184,14 +184,9 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         parse_keys("2017-03...2017-01", MONTHS)
 
 
-class _Landed(Landing):
-    """A landing zone of one table."""
-
-    def __init__(self, slices: dict[str, list[str]]) -> None:
-        self._slices = slices
-
-    def slices(self, domain: str, table: str) -> list[str]:
-        return self._slices.get(f"{domain}/{table}", [])
+def landed(slices: dict[str, list[str]]) -> Slices:
+    """A landing zone with these slices by `domain/table`."""
+    return lambda domain, name: slices.get(f"{domain}/{name}", [])
 
 
 RAW = table("bronze/shop/orders", reads_arrivals=True)
@@ -202,17 +197,17 @@ ALL = {t.label: t for t in (RAW, GOODS, ORDERS, SALES)}
 
 
 def test_the_landed_keys_of_a_gold_table_are_those_of_the_files_it_stands_on() -> None:
-    landing = _Landed({"shop/orders": ["2017-02", "2017-01"], "shop/goods": ["snapshot"]})
+    slices = landed({"shop/orders": ["2017-02", "2017-01"], "shop/goods": ["snapshot"]})
 
-    assert landed_keys([SALES], ALL, landing) == ["2017-01", "2017-02"]
+    assert landed_keys([SALES], ALL, slices) == ["2017-01", "2017-02"]
 
 
 def test_a_landed_folder_that_is_no_partition_is_left_out() -> None:
-    assert landed_keys([RAW], ALL, _Landed({"shop/orders": ["2017-01", "1999-01", "snapshot"]})) == ["2017-01"]
+    assert landed_keys([RAW], ALL, landed({"shop/orders": ["2017-01", "1999-01", "snapshot"]})) == ["2017-01"]
 
 
 def test_tables_without_partitions_have_no_landed_keys() -> None:
-    assert landed_keys([GOODS], ALL, _Landed({"shop/goods": ["snapshot"]})) == []
+    assert landed_keys([GOODS], ALL, landed({"shop/goods": ["snapshot"]})) == []
 
 
 def test_upstream_is_also_what_the_checks_read() -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from medallion.tables import Table, input_key
 
-if TYPE_CHECKING:
-    from medallion.landing import Landing
-
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 TRIGGER = "medallion/trigger"
 """Tag of a run that says what started it: `landing`, `update` or `schedule`."""
+
+
+Slices = Callable[[str, str], Iterable[str]]
+"""Gives the landed slices of a domain's table."""
 
 
 class SelectionError(ValueError):
@@ -139,13 +140,13 @@ def parse_keys(text: str, definition: dg.PartitionsDefinition[Any]) -> list[str]
     return keys
 
 
-def landed_keys(tables: Sequence[Table], everything: Mapping[str, Table], landing: Landing) -> list[str]:
+def landed_keys(tables: Sequence[Table], everything: Mapping[str, Table], slices: Slices) -> list[str]:
     """Partition keys that have landed for the bronze tables that a selection stands on.
 
     Args:
         tables: selected tables.
         everything: all declared tables by label.
-        landing: the landing zone.
+        slices: asked for the slices that have landed for a domain's table, such as `Landing.slices`.
 
     Raises:
         SelectionError: the selected tables have different partitions.
@@ -158,7 +159,7 @@ def landed_keys(tables: Sequence[Table], everything: Mapping[str, Table], landin
     landed: set[str] = set()
     for table in sources:
         if table.partitions == definition:
-            landed.update(landing.slices(table.domain, table.name))
+            landed.update(slices(table.domain, table.name))
     return sorted(landed & known)
 
 

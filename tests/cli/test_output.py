@@ -21,6 +21,7 @@ from rich.console import Console
 from medallion.cli.output import Explained, count, explanation, plural, screen, size
 from medallion.cli.rows import cell, print_rows
 from medallion.cli.tables import ago
+from medallion.domains import DomainError, domain_names
 from medallion.landing import LandingError
 from medallion.planning import SelectionError
 from medallion.settings import Settings
@@ -113,10 +114,16 @@ def test_a_storage_error_is_one_line_without_colours() -> None:
 
 
 def test_a_missing_project_is_told_where_to_go() -> None:
-    text = explanation(ModuleNotFoundError("No module named 'assets'", name="assets"))
+    with pytest.raises(DomainError) as caught:
+        domain_names("no_such_project")
 
+    text = explanation(caught.value)
     assert text is not None
-    assert "There is no module 'assets' here. Run from the repository's folder" in text
+    assert "Run from the project's folder" in text
+
+
+def test_a_missing_module_of_a_project_keeps_its_trace() -> None:
+    assert explanation(ModuleNotFoundError("No module named 'assets'", name="assets")) is None
 
 
 def test_a_wrong_setting_is_told_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from medallion.engine.frames import from_arrow
 from medallion.engine.resource import SparkEngine
 from medallion.partitions import SliceError
 from tests.fixtures.s3_process import s3_process
+from tests.fixtures.s3_server import s3_config
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-08")
 MONTHS = dg.MonthlyPartitionsDefinition("2024-01-01", end_date="2024-04-01")
@@ -384,15 +385,9 @@ class TestObjectStore:
     @pytest.fixture
     def resources(self, s3: Any) -> dict[str, Any]:
         options = s3.storage_options
-        storage = S3Config(
-            access_key_id=options["AWS_ACCESS_KEY_ID"],
-            secret_access_key=options["AWS_SECRET_ACCESS_KEY"],
-            region=options["AWS_REGION"],
-            endpoint=options["AWS_ENDPOINT_URL"],
-        )
         manager = LakeIOManager(
             root_uri=f"s3://{s3.bucket}/lake",
-            storage_options=storage,
+            storage_options=s3_config(options),
             client_options=ClientConfig(allow_http=True),
             engine=SparkEngine(storage_options=options),
         )

@@ -405,6 +405,16 @@ def _(engine: Engine) -> None:
     assert engine.value("1D / nullif(0D, 0D)") is None
 
 
+@pins("null_divided_by_zero")
+def _(engine: Engine) -> None:
+    with fails("(?i)divi(de|sion) by zero"):
+        engine.value("x / 0", "values (cast(null as double)) t(x)")
+    empty = "values (cast(null as double), cast(null as int)) t(x, y)"
+    with fails("Division by zero"):
+        engine.value("sum(x) / count(y)", empty)
+    assert engine.value("sum(x) / nullif(count(y), 0)", empty) is None
+
+
 # Expressions
 
 
@@ -529,6 +539,51 @@ def _(engine: Engine) -> None:
     assert engine.sql("select cast(null as int) a").union(engine.sql("select 2 a")).dtypes == [("a", "int")]
 
 
+@pins("union_of_commented_columns")
+def _(engine: Engine) -> None:
+    import pyarrow as pa
+    import pyspark.sql.functions as F
+    from deltalake import write_deltalake
+
+    def keys(name: str, nullable: bool) -> DataFrame:
+        fields = [
+            pa.field("n", pa.int64(), nullable, metadata={"comment": f"{name}'s number"}),
+            pa.field("s", pa.string(), nullable, metadata={"comment": f"{name}'s name"}),
+        ]
+        uri = str(engine.folder / name)
+        write_deltalake(uri, pa.table({"n": [1], "s": ["a"]}, schema=pa.schema(fields)))
+        return read_delta(engine.spark, uri)
+
+    def counted(frame: DataFrame, key: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in frame.groupBy(key).agg(F.count(key)).collect()]
+
+    orders, items = keys("orders", False), keys("items", True)
+    refused = {
+        "as it is": lambda key: F.col(key),
+        "alias": lambda key: F.col(key).alias(key),
+        "coalesce": lambda key: F.coalesce(F.col(key), F.col(key)).alias(key),
+    }
+    for kept in refused.values():
+        for key in ("n", "s"):
+            with fails("Physical input schema should be the same"):
+                counted(orders.select(kept(key)).union(items.select(kept(key))), key)
+    computed = {"n": F.col("n") + 0, "s": F.concat("s", F.lit(""))}
+    for key, value in (("n", 1), ("s", "a")):
+        assert counted(orders.select(computed[key].alias(key)).union(items.select(key)), key) == [(value, 2)]
+        assert counted(orders.select(key).union(items.select(computed[key].alias(key))), key) == [(value, 2)]
+        assert counted(orders.select(key).join(items.select(key), key, "full"), key) == [(value, 1)]
+
+
+@pins("array_size_as_window_key")
+def _(engine: Engine) -> None:
+    rows = "values (1, array('x')), (2, array()) t(v, a)"
+    for window in ("partition by size(a) > 0 order by v", "order by size(a) > 0"):
+        with fails("Error during planning"):
+            engine.sql(f"select row_number() over ({window}) from {rows}").collect()
+    numbered = f"select v, row_number() over (order by filled desc) n from (select v, size(a) > 0 filled from {rows})"
+    assert sorted(engine.sql(numbered).collect()) == [(1, 1), (2, 2)]
+
+
 # Execution
 
 
@@ -539,6 +594,20 @@ def _(engine: Engine) -> None:
     write_delta(engine.sql("select uuid() u"), engine.table)
     kept = read_delta(engine.spark, engine.table, 0)
     assert kept.collect() == kept.collect()
+
+
+@pins("broadcast_hint")
+def _(engine: Engine) -> None:
+    import re
+
+    import pyspark.sql.functions as F
+
+    def plan(hinted: bool) -> str:
+        large = engine.spark.range(1000)
+        frame = engine.spark.range(3).join(F.broadcast(large) if hinted else large, "id")
+        return re.sub(r"#\d+", "#", frame._explain_string())
+
+    assert plan(hinted=True) == plan(hinted=False)
 
 
 @pins("observed_metrics")

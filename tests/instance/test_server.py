@@ -39,7 +39,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 from medallion.instance.server import serve
 home, workspace, port = sys.argv[1:]
 sys.exit(serve(Path(home), Path(workspace), int(port), report=partial(print, flush=True),
-               log=os.environ.get("MEDALLION_LOG", "human")))
+               log_format=os.environ.get("MEDALLION_LOG", "human")))
 """
 
 JSON_CODE = """
@@ -58,7 +58,8 @@ defs = dg.Definitions([one], executor=dg.in_process_executor)
 """
 
 LAUNCH = """mutation { launchPipelineExecution(executionParams: {
-  selector: {repositoryLocationName: "tiny", repositoryName: "__repository__", pipelineName: "__ASSET_JOB"}, mode: "default"
+  selector: {repositoryLocationName: "tiny", repositoryName: "__repository__", pipelineName: "__ASSET_JOB"},
+  mode: "default"
 }) { ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")

@@ -139,12 +139,11 @@ def _definitions(settings: Settings) -> Facts:
 def _engine(settings: Settings) -> Facts:
     import time
 
-    from medallion.engine.resource import SparkEngine, stop_sessions
+    from medallion.engine.resource import SparkEngine
 
     began = time.perf_counter()
     engine = SparkEngine(profile=settings.engine, memory_bytes=settings.engine_memory)
     answer = engine.spark_session.sql("SELECT 1 + 1").collect()[0][0]
-    stop_sessions()
     what = "sail, embedded" if settings.engine == "sail" else settings.engine.split(";")[0]
     if answer != 2:
         return "fail", f"{what}: 1 + 1 = {answer}", "check what MEDALLION_ENGINE points at"

@@ -98,13 +98,9 @@ def landed_by_table(landing: Landing, tables: Mapping[str, Table]) -> dict[tuple
 
 def landed_for(table: Table, tables: Mapping[str, Table], landed: Mapping[tuple[str, str], set[str]]) -> set[str]:
     """Partition keys that have landed for the bronze tables that a table stands on."""
-    from medallion.planning import with_upstream
+    from medallion.planning import landed_keys
 
-    if table.partitions is None:
-        return set()
-    sources = [t for t in with_upstream([table], tables) if t.reads_arrivals and t.partitions == table.partitions]
-    keys = set[str]().union(*[landed.get((source.domain, source.name), set()) for source in sources])
-    return keys & set(table.partitions.get_partition_keys())
+    return set(landed_keys([table], tables, lambda domain, name: landed.get((domain, name), ())))
 
 
 def candidates(store: DeltaStore, path: tuple[str, ...]) -> list[str]:

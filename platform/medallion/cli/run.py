@@ -183,7 +183,7 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
     plan: list[PlannedRun] = []
     empty: list[str] = []
     for own in domains:
-        keys = landed_keys(own, platform.tables, landing)
+        keys = landed_keys(own, platform.tables, landing.slices)
         if common_partitions(own) is not None and not keys:
             empty.append(own[0].domain)
         else:
