@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    """The session of the embedded engine: one per test process, made anew if a test stopped it."""
+    """The session of the embedded engine; one per test process, stopped when the process ends."""
     from medallion.engine.resource import SparkEngine
 
     return SparkEngine().spark_session

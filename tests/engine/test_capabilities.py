@@ -7,6 +7,9 @@ a version bump, look at both: the row may be gone, and code that worked around i
 from __future__ import annotations
 
 import http.server
+import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -212,23 +215,38 @@ def _(engine: Engine) -> None:
         stream.option("checkpointLocation", str(engine.folder / "checkpoint")).start(engine.table)
 
 
+_READ_FROM_STORE = """
+import os, sys
+from medallion.engine.resource import SparkEngine
+reader = SparkEngine().spark_session.read.format("delta")
+try:
+    reader.option("AWS_ENDPOINT_URL", sys.argv[1]).option("AWS_ACCESS_KEY_ID", "option").load("s3://bucket/table").count()
+except Exception as error:
+    print(error)
+"""
+
+
 @pins("store_credentials")
 def _(engine: Engine) -> None:
-    from medallion.engine.storage import storage_environment
-
-    def options(url: str, key: str) -> dict[str, str]:
-        return {
+    with empty_object_store() as (url, keys), empty_object_store() as (other_url, other_keys):
+        environment = {
+            **os.environ,
             "AWS_ENDPOINT_URL": url,
             "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": key,
+            "AWS_ACCESS_KEY_ID": "environment",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_REGION": "us-east-1",
         }
-
-    with empty_object_store() as (url, keys), empty_object_store() as (other_url, other_keys):
-        reader = engine.spark.read.format("delta").options(**options(other_url, "option"))
-        with storage_environment(options(url, "environment")), fails("Generic S3 error"):
-            reader.load(f"s3://bucket-{Path(engine.folder).name}/table").count()
+        # In a process of its own: the engine keeps the first credentials it sees as long as the process lives.
+        answer = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _READ_FROM_STORE, other_url],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert "Generic S3 error" in answer.stdout
     assert set(keys) == {"environment"}
     assert other_keys == []
 
@@ -619,22 +637,29 @@ def _(engine: Engine) -> None:
         engine.spark.range(3).observe(Observation("rows"), F.count(F.lit(1)).alias("rows")).collect()
 
 
-@pins("hash_join_memory")
-def _(engine: Engine) -> None:
+@contextmanager
+def session_of_its_own(memory_bytes: int = 256 << 20, *, spilling_joins: bool = False) -> Iterator[SparkSession]:
+    """A session on another server of this process, which has seen no settings and no object store yet."""
     from pyspark.sql import SparkSession
 
     from medallion.engine.sail import EmbeddedSail
 
+    server = EmbeddedSail(memory_bytes, spilling_joins=spilling_joins)
+    spark = SparkSession.builder.remote(server.url).create()
+    try:
+        yield spark
+    finally:
+        spark.stop()
+        server.stop()
+
+
+@pins("hash_join_memory")
+def _(engine: Engine) -> None:
     def join(spilling: bool) -> int:
-        server = EmbeddedSail(128 << 20, spilling_joins=spilling)
-        spark = SparkSession.builder.remote(server.url).create()
-        try:
+        with session_of_its_own(128 << 20, spilling_joins=spilling) as spark:
             keys = spark.sql("select concat('key-', id) k, sha2(cast(id as string), 256) v from range(1500000)")
             other = spark.sql("select concat('key-', id) k2 from range(1500000)")
             return keys.join(other, keys["k"] == other["k2"]).selectExpr("count(v)").collect()[0][0]
-        finally:
-            spark.stop()
-            server.stop()
 
     with fails("HashJoinInput"):
         join(spilling=False)
