@@ -41,7 +41,7 @@ format: setup ## Apply the style
 	@$(BIN)/ruff format .
 
 test: lint browser ## Run every check and test, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 browser: setup
 	@bash scripts/browser.sh
