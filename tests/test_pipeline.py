@@ -174,6 +174,7 @@ class TestBlocking:
         assert (check.passed, check.severity, check.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
         assert check.metadata["rejected"].value == 3
         assert check.metadata["ratio"].value == pytest.approx(0.75)
+        assert check.metadata["mostly"].value.startswith("price_parses, such as order_id ")
         assert materialized(result) == {BRONZE}
 
     def test_the_candidate_of_a_blocked_write_can_be_inspected(self, shop: Shop, spark: Any) -> None:

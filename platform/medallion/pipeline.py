@@ -327,6 +327,12 @@ class Making:
             "allowed": self.table.max_rejected,
         }
         if not passed:
+            worst = max(audit.broken, key=lambda name: audit.broken[name].rows)
+            found = "; ".join(
+                " ".join(f"{column} {value}" for column, value in sample.items())
+                for sample in audit.broken[worst].samples
+            )
+            metadata["mostly"] = worst + (f", such as {found}" if found else "")
             metadata["candidate"] = stage.uri
         return _result(REJECTED_SHARE, passed, "ERROR", metadata)
 

@@ -139,6 +139,8 @@ def test_tables_without_partitions_run_once(landed: Any) -> None:
 
 
 def test_log_lines_are_json_on_request(landed: Any) -> None:
+    landed.call("run", "-s", "+revenue")
+
     result = landed.call("run", "-s", "revenue", MEDALLION_LOG="json")
 
     lines = [json.loads(line) for line in result.stderr.splitlines()]

@@ -21,6 +21,10 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show."
 _AHEAD = ("_outcome", "_errors")
 
 
+_SORTED_ROWS = 100_000
+"""Tables up to this size are shown in the order of their key; of larger ones, the rows that come first."""
+
+
 class QueryError(ValueError):
     """A query that can't be answered; the message is the database's."""
 
@@ -54,6 +58,9 @@ def show(
     found = table_named(table, tables_of(settings))
     delta = candidate_of(store, found) if candidate else opened(store, found, version)
     names, rows, total = query(delta, found.name, sql, limit) if sql else first_rows(delta, limit, candidate)
+    if not sql and not candidate and found.contract.key and total is not None and total <= _SORTED_ROWS:
+        key = ", ".join(f'"{column}"' for column in found.contract.key)
+        names, rows, _ = query(delta, found.name, f'SELECT * FROM "{found.name}" ORDER BY {key}', limit)
     if not sql:
         names, rows = ours_last(names, rows)
     console = terminal()

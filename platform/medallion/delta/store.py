@@ -81,7 +81,10 @@ class DeltaStore:
         table = self.find(path, version)
         if table is None:
             name = "/".join(path)
-            raise TableMissingError(f"{name} has no data at {self.uri(path)}; make it with: medallion run -s {name}")
+            raise TableMissingError(
+                f"{name} has no data at {self.uri(path)}; make it, and what it is made from, with: "
+                f"medallion run -s +{name}"
+            )
         return table
 
     def tables(self, prefix: str = "") -> list[tuple[str, ...]]:
