@@ -198,7 +198,7 @@ class TestSelections:
         def report(events: pa.Table) -> pa.Table:
             return events
 
-        with pytest.raises(TableMissingError, match=r"events has no data.*medallion run -s events"):
+        with pytest.raises(TableMissingError, match=r"events has no data.*medallion run -s \+events"):
             run(daily(), report, selection=[report])
 
     def test_a_mapping_is_followed_by_a_consumer_without_partitions(self, run: Any) -> None:
