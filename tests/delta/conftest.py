@@ -1,8 +1,9 @@
-"""A lake in a temporary folder, written to without Dagster."""
+"""A lake on local disk and the same on an S3 server, written to without Dagster."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ from medallion.delta.publish import Published, Write, publish
 from medallion.delta.staging import Stage, write_stage
 from medallion.delta.store import DeltaStore, data_files
 from medallion.engine.resource import SparkEngine
+from medallion.engine.storage import storage_environment
 from medallion.partitions import WHOLE, Dimension, Slice
+from tests.fixtures.s3_process import s3_process
+from tests.fixtures.s3_server import S3
 
 if TYPE_CHECKING:
     from medallion.delta.publish import WriteMode
@@ -88,9 +92,26 @@ def rows(*pairs: tuple[str | None, int | None]) -> pa.Table:
     return pa.Table.from_pylist([{"day": day, "amount": amount} for day, amount in pairs], schema=schema)
 
 
+@pytest.fixture(scope="package")
+def s3() -> Iterator[S3]:
+    """An S3 server in its own process; the bucket has a new name each time, as the engine keeps a client per bucket."""
+    with s3_process(f"lake-{uuid.uuid4().hex[:8]}") as server, storage_environment(server.storage_options):
+        yield server
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> DeltaStore:
+    """An empty root, once on local disk and once on S3."""
+    if request.param == "local":
+        return DeltaStore(str(tmp_path / "lake"))
+    server: S3 = request.getfixturevalue("s3")
+    return DeltaStore(f"s3://{server.bucket}/{tmp_path.name}", server.storage_options)
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(DeltaStore(str(tmp_path / "lake")))
+def lake(store: DeltaStore) -> Lake:
+    """A lake with one table; every test that asks for it runs on local disk and on S3."""
+    return Lake(store)
 
 
 @pytest.fixture(name="days")

@@ -1,7 +1,6 @@
 """The IO manager inside runs: selections of every kind, frames of every library, modes, metadata, crashes, S3."""
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -19,7 +18,6 @@ from medallion.delta.store import DeltaStore, TableMissingError
 from medallion.engine.frames import from_arrow
 from medallion.engine.resource import SparkEngine
 from medallion.partitions import SliceError
-from tests.fixtures.s3_process import s3_process
 from tests.fixtures.s3_server import s3_config
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-08")
@@ -371,14 +369,6 @@ class TestOptions:
             "AWS_SESSION_TOKEN": "t",
             "AWS_ALLOW_HTTP": "true",
         }
-
-
-@pytest.fixture(scope="class")
-def s3() -> Iterator[Any]:
-    from medallion.engine.storage import storage_environment
-
-    with s3_process("io-manager") as running, storage_environment(running.storage_options):
-        yield running
 
 
 class TestObjectStore:
