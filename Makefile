@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ORDERS ?= 10000
+TESTS ?= quick
 
 # Without byte code every process recompiles its imports, which costs seconds per start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,8 +41,8 @@ format: setup ## Apply the style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-test: lint browser ## Run every check and test, with coverage
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: lint browser ## Run every check and test, with coverage; TESTS=all adds the slow ones
+	@$(BIN)/python -m pytest $(if $(filter all,$(TESTS)),-m "") -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 browser: setup
 	@bash scripts/browser.sh
