@@ -7,11 +7,14 @@ import dagster as dg
 
 from medallion.planning import TRIGGER, landed_keys, plan_runs
 from medallion.tables import Table
+from medallion.upkeep import archivable_keys
 
 DAILY_AT_2_UTC = "0 2 * * *"
 
 
-def daily_schedules(tables: Sequence[Table], jobs: Mapping[str, Any]) -> list[dg.ScheduleDefinition]:
+def daily_schedules(
+    tables: Sequence[Table], jobs: Mapping[str, Any], *, archiving: bool
+) -> list[dg.ScheduleDefinition]:
     """The daily schedule of every domain.
 
     It brings to old months what the updates sensor leaves alone: new rows of the dimensions that their facts read.
@@ -19,11 +22,12 @@ def daily_schedules(tables: Sequence[Table], jobs: Mapping[str, Any]) -> list[dg
     Args:
         tables: all declared tables.
         jobs: the job of every domain.
+        archiving: whether old bronze leaves the lake; what did is then left alone.
     """
-    return [_daily(domain, tables, jobs[domain]) for domain in sorted({table.domain for table in tables})]
+    return [_daily(domain, tables, jobs[domain], archiving) for domain in sorted({table.domain for table in tables})]
 
 
-def _daily(domain: str, tables: Sequence[Table], job: Any) -> dg.ScheduleDefinition:
+def _daily(domain: str, tables: Sequence[Table], job: Any, archiving: bool) -> dg.ScheduleDefinition:
     everything = {table.label: table for table in tables}
     own = [table for table in tables if table.domain == domain]
 
@@ -37,9 +41,13 @@ def _daily(domain: str, tables: Sequence[Table], job: Any) -> dg.ScheduleDefinit
         description=f"All tables of {domain} for everything that has landed, one run per contiguous range.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        runs = plan_runs(own, landed_keys(own, everything, context.resources.landing.slices))
+        landed = set(landed_keys(own, everything, context.resources.landing.slices))
+        kept = set(landed)
+        for table in own if archiving else ():
+            kept -= archivable_keys(table, landed, context.scheduled_execution_time)
+        runs = plan_runs(own, kept)
         if not runs:
-            return dg.SkipReason(f"nothing has landed for {domain}")
+            return dg.SkipReason(f"nothing has landed for {domain}" + (" that is not archived" if landed else ""))
         day = f"{context.scheduled_execution_time:%Y-%m-%d}"
         return [
             # The selection is spelled out so that the updates sensor sees that the run makes everything below, too.

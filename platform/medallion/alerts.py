@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from medallion.planning import RANGE_END, RANGE_START
+from medallion.planning import partitions_label
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -98,9 +98,11 @@ def describe_failure(run: dg.DagsterRun, failure: dg.DagsterEvent, instance: dg.
         if (event := record.event_log_entry.dagster_event) is not None
     ]
     failed = sorted(
-        f"{check.asset_key.to_user_string()}: {check.check_name}"
-        for check in evaluations
-        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+        {
+            f"{check.asset_key.to_user_string()}: {check.check_name}"
+            for check in evaluations
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+        }
     )
     return Failure(
         job="asset run" if run.job_name.startswith(_ASSET_JOB) else run.job_name,
@@ -108,7 +110,7 @@ def describe_failure(run: dg.DagsterRun, failure: dg.DagsterEvent, instance: dg.
         # Of a table's step the name is its asset key with `__` between the parts.
         tables=tuple(str(event.step_key).replace("__", "/") for event in steps),
         cause=_cause(steps, failure),
-        partitions=_partitions(run),
+        partitions=partitions_label(run.tags) or "whole tables",
         checks=tuple(failed),
     )
 
@@ -158,14 +160,6 @@ def _cause(steps: Sequence[dg.DagsterEvent], failure: dg.DagsterEvent) -> str:
     while error.cause is not None and (error.cls_name or "").startswith("DagsterExecution"):
         error = error.cause
     return _shortened(_MODULE.sub("", error.message.strip()))
-
-
-def _partitions(run: dg.DagsterRun) -> str:
-    first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
-    single = run.tags.get("dagster/partition")
-    if first and last and first != last:
-        return f"{first}...{last}"
-    return first or single or "whole tables"
 
 
 def _shortened(text: str) -> str:

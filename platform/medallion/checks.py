@@ -9,24 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from medallion.audit import SAMPLES, RowAudit
 from medallion.contracts import Contract
+from medallion.findings import VALUES, Finding, by_partition, found_in, may_show
 from medallion.partitions import Slice
 from medallion.rules import Severity
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What a table check found.
-
-    Attributes:
-        passed: whether the candidate keeps the condition.
-        metadata: counts, ratios and sample keys, for the asset check's page.
-    """
-
-    passed: bool
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    from medallion.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -45,6 +35,9 @@ class CandidateView:
         rows_in: rows of the first input in the slice; None where there is no countable input.
         history: row counts of earlier writes of the same slice, newest first.
         now: the time of the run, UTC.
+        placement: tells the partition of a row; None for a table without partitions.
+        rows_in_by_partition: `rows_in` by partition key; empty where the input is not partitioned alike.
+        history_by_partition: `history` of each partition by itself, by partition key.
     """
 
     name: str
@@ -57,6 +50,14 @@ class CandidateView:
     rows_in: int | None
     history: Sequence[int]
     now: dt.datetime
+    placement: Placement | None = None
+    rows_in_by_partition: Mapping[str, int] = field(default_factory=dict)
+    history_by_partition: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def several(self) -> Placement | None:
+        """The placement, if the candidate has more than one partition."""
+        return self.placement if self.placement is not None and len(self.placement.keys) > 1 else None
 
 
 class TableCheck(Protocol):
@@ -79,7 +80,11 @@ class TableCheck(Protocol):
         """Other tables it reads, such as `silver/olist/products`; the asset depends on them."""
 
     def evaluate(self, candidate: CandidateView) -> Finding:
-        """Look at the candidate; must not change anything."""
+        """Look at the candidate; must not change anything.
+
+        A finding that names no `partitions` holds for the whole write: if it blocks, it blocks every partition, also
+        under `on_bad_partition="isolate"`.
+        """
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,18 @@ class UniqueKey:
         if others is not None:
             keys = keys.unionByName(others.join(keys.distinct(), list(self.key), "left_semi"))
         repeated = keys.groupBy(*columns).agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1)
-        return _found(candidate, repeated, self.key, "repeated_keys")
+
+        def placed(values: Column) -> DataFrame:
+            """A repeated key once for every partition of the candidate that has it."""
+            ours = candidate.frame.select(*columns, values)
+            if others is not None:
+                theirs = others.join(keys.distinct(), list(self.key), "left_semi")
+                ours = ours.unionByName(theirs.withColumn(VALUES, F.lit(None).cast("string")))
+            places = F.collect_set(VALUES).alias("_places")
+            groups = ours.groupBy(*columns).agg(F.count(F.lit(1)).alias("_rows"), places).where(F.col("_rows") > 1)
+            return groups.select(*columns, F.explode("_places").alias(VALUES))
+
+        return found_in(candidate, repeated, self.key, "repeated_keys", placed)
 
 
 @dataclass(frozen=True)
@@ -145,8 +161,12 @@ class References:
         from pyspark.sql import functions as F
 
         there = candidate.read(self.to).select(F.col(self.to_column or self.column).alias(self.column))
-        here = candidate.frame.select(self.column).where(F.col(self.column).isNotNull())
-        return _found(candidate, here.join(there, self.column, "left_anti"), (self.column,), "unresolved_rows")
+        here = candidate.frame.where(F.col(self.column).isNotNull())
+
+        def unresolved(*more: Column) -> DataFrame:
+            return here.select(self.column, *more).join(there, self.column, "left_anti")
+
+        return found_in(candidate, unresolved(), (self.column,), "unresolved_rows", unresolved)
 
 
 @dataclass(frozen=True)
@@ -173,11 +193,21 @@ class RowCountInBounds:
         return f"rows are {self.lowest} to {self.highest} times the median of the slice's last writes"
 
     def evaluate(self, candidate: CandidateView) -> Finding:
-        """Compare with the slice's history, once there is enough of it."""
-        rows = candidate.audit.passed
-        if len(candidate.history) < self.least_history:
-            return Finding(passed=True, metadata={"rows": rows, "earlier_writes": len(candidate.history)})
-        median = sorted(candidate.history)[len(candidate.history) // 2]
+        """Compare with the slice's history, once there is enough of it; every partition with its own."""
+        if candidate.several is None:
+            return self._judge(candidate.audit.passed, candidate.history)
+        found = {
+            key: self._judge(audit.passed, candidate.history_by_partition.get(key, ()))
+            for key, audit in candidate.audit.slices.items()
+        }
+        broken = {key: finding for key, finding in found.items() if not finding.passed}
+        metadata = {"rows": candidate.audit.passed, "partitions_out_of_bounds": len(broken)}
+        return Finding(not broken, metadata, broken)
+
+    def _judge(self, rows: int, history: Sequence[int]) -> Finding:
+        if len(history) < self.least_history:
+            return Finding(passed=True, metadata={"rows": rows, "earlier_writes": len(history)})
+        median = sorted(history)[len(history) // 2]
         passed = self.lowest * median <= rows <= self.highest * median
         return Finding(passed, {"rows": rows, "median_before": median})
 
@@ -204,7 +234,7 @@ class Fresh:
         return f"the newest {self.column} is at most {self.within} old"
 
     def evaluate(self, candidate: CandidateView) -> Finding:
-        """Compare the column's maximum with the time of the run."""
+        """Compare the column's maximum with the time of the run; old partitions are old, so no partition is judged."""
         from pyspark.sql import functions as F
 
         newest = candidate.frame.agg(F.unix_timestamp(F.max(self.column).cast("timestamp"))).collect()[0][0]
@@ -255,10 +285,15 @@ class Balances:
             F.count(F.lit(1)), F.count(F.when(differs, F.lit(1))), F.sum(F.coalesce(F.col("_ours"), zero))
         ).collect()[0]
         metadata: dict[str, Any] = {"groups": groups, "differing_groups": wrong, "total": str(total)}
-        if wrong and not _pii(candidate) & set(self.by):
+        if not wrong:
+            return Finding(True, metadata)
+        if may_show(candidate, self.by):
             rows = both.where(differs).orderBy(*self.by).limit(SAMPLES).collect()
             metadata["samples"] = [{key: str(value) for key, value in row.asDict().items()} for row in rows]
-        return Finding(wrong == 0, metadata)
+        if candidate.several is None or not set(candidate.several.columns) <= set(self.by):
+            return Finding(False, metadata)
+        broken = both.where(differs).select(*self.by, candidate.several.values().alias(VALUES))
+        return Finding(False, metadata, by_partition(candidate, broken, self.by, "differing_groups"))
 
 
 @dataclass(frozen=True)
@@ -271,29 +306,27 @@ class RowsReconcile:
     description: str = "rows in = rows out + quarantined + deduplicated"
 
     def evaluate(self, candidate: CandidateView) -> Finding:
-        """Compare the input's row count with the outcomes; the input is counted from its Delta log."""
-        audit = candidate.audit
+        """Compare the input's row count with the outcomes; the input is counted from its Delta log.
+
+        Where the input is partitioned like the table, the counts of every partition have to agree: a row that changed
+        its partition on the way would be lost by the next run of either partition alone.
+        """
+        whole = self._judge(candidate.rows_in, candidate.audit)
+        if candidate.several is None or not candidate.rows_in_by_partition:
+            return whole
+        found = {
+            key: self._judge(candidate.rows_in_by_partition.get(key, 0), audit)
+            for key, audit in candidate.audit.slices.items()
+        }
+        broken = {key: finding for key, finding in found.items() if not finding.passed}
+        # Rows that no partition can account for are nobody's fault in particular.
+        return Finding(whole.passed and not broken, whole.metadata, broken)
+
+    def _judge(self, rows_in: int | None, audit: RowAudit) -> Finding:
         metadata = {
-            "rows_in": candidate.rows_in,
+            "rows_in": rows_in,
             "rows_out": audit.passed,
             "quarantined": audit.rejected,
             "deduplicated": audit.duplicates + audit.merged,
         }
-        return Finding(candidate.rows_in == audit.total + audit.merged, metadata)
-
-
-def _pii(candidate: CandidateView) -> set[str]:
-    return {column.name for column in candidate.contract.columns if column.pii}
-
-
-def _found(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> Finding:
-    """Count broken rows and show up to five of their keys, none of which may be personal data."""
-    from pyspark.sql import functions as F
-
-    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
-    rows = candidate.audit.passed
-    metadata: dict[str, Any] = {label: count, "ratio": count / rows if rows else 0.0}
-    if count and not _pii(candidate) & set(key):
-        samples = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
-        metadata["samples"] = [row.asDict() for row in samples]
-    return Finding(count == 0, metadata)
+        return Finding(rows_in == audit.total + audit.merged, metadata)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from medallion.rules import RowRule, field_rule, not_null, parses
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pandera.pyspark import DataFrameModel
     from pyspark.sql.types import DataType
 
+HistoryRole = Literal["valid_from", "valid_to", "is_current", "version_hash"]
+_HISTORY = get_args(HistoryRole)
+_MADE = _HISTORY[1:]
 _ROW_RULE = "__medallion_row_rule__"
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -54,6 +57,7 @@ class ContractColumn:
         source: the raw text column that the value is parsed from, if it is.
         format: Spark date/time pattern of the raw text, if it is not ISO.
         partition: name of the partition dimension the column holds; empty for the only one.
+        history: what the column says about a version of a row: `valid_from`, `valid_to`, `is_current`, `version_hash`.
     """
 
     name: str
@@ -64,6 +68,7 @@ class ContractColumn:
     source: str | None
     format: str | None
     partition: str | None
+    history: HistoryRole | None
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Contract:
         for name, column in schema.columns.items():
             spec = _column(model.__name__, name, column)
             columns.append(spec)
-            if name.startswith("_"):
+            if name.startswith("_") or spec.history in _MADE:
                 continue  # written by the framework, not by a source
             if spec.source and spec.type.typeName() != "string":
                 rules.append(parses(spec.name, spec.type.simpleString()))
@@ -109,7 +114,7 @@ class Contract:
         contract = cls(
             name=model.__name__,
             description=(model.__doc__ or "").strip(),
-            columns=tuple(columns),
+            columns=tuple(sorted(columns, key=lambda column: column.history is not None)),
             key=tuple([schema.unique] if isinstance(schema.unique, str) else schema.unique or ()),
             rules=tuple(rules),
         )
@@ -123,6 +128,8 @@ class Contract:
         if unknown := [name for name in self.key if name not in self.column_names]:
             raise ContractError(f"{self.name}: Config.unique names {unknown}, which are no columns of the model")
         for column in self.columns:
+            if column.history is not None and column.history not in _HISTORY:
+                raise ContractError(f"{self.name}.{column.name}: history is one of {_HISTORY}, not {column.history!r}")
             if column.nullable and (column.name in self.key or column.partition is not None):
                 role = "key" if column.name in self.key else "partition column"
                 raise ContractError(f"{self.name}.{column.name} is a {role} and must not be nullable")
@@ -136,6 +143,16 @@ class Contract:
     def partition_columns(self) -> dict[str, str]:
         """Column by partition dimension; the dimension of a single-dimension table is the empty string."""
         return {column.partition: column.name for column in self.columns if column.partition is not None}
+
+    @cached_property
+    def history_columns(self) -> dict[str, str]:
+        """Column by what it says about a version of a row; empty for a table without history."""
+        return {column.history: column.name for column in self.columns if column.history is not None}
+
+    @cached_property
+    def incoming(self) -> Contract:
+        """What a transform has to return: all but the columns that make its rows versions."""
+        return replace(self, columns=tuple(column for column in self.columns if column.history not in _MADE))
 
     @cached_property
     def sample_columns(self) -> tuple[str, ...]:
@@ -162,8 +179,10 @@ def _keep_time_zones() -> None:
 
 def _column(model: str, name: str, column: Any) -> ContractColumn:
     metadata = column.metadata or {}
-    if unknown := sorted(set(metadata) - {"pii", "source", "format", "partition"}):
-        raise ContractError(f"{model}.{name}: metadata {unknown} is unknown; use pii, source, format, partition")
+    if unknown := sorted(set(metadata) - {"pii", "source", "format", "partition", "history"}):
+        raise ContractError(
+            f"{model}.{name}: metadata {unknown} is unknown; use pii, source, format, partition, history"
+        )
     source, partition = metadata.get("source"), metadata.get("partition")
     return ContractColumn(
         name=name,
@@ -174,6 +193,7 @@ def _column(model: str, name: str, column: Any) -> ContractColumn:
         source=name if source is True else source,
         format=metadata.get("format"),
         partition="" if partition is True else partition,
+        history=metadata.get("history"),
     )
 
 

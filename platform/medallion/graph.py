@@ -11,13 +11,17 @@ from typing import Any
 
 import dagster as dg
 
+from medallion.candidate import Candidate
 from medallion.delta.io_manager import reads_whole
 from medallion.delta.report import COLUMN_SCHEMA, column_schema
 from medallion.landing import SNAPSHOT
 from medallion.landing_sensor import LANDED, landed_fingerprints
-from medallion.pipeline import Making, check_specs
+from medallion.partition_events import bad_partitions, evaluations
+from medallion.pipeline import Making
+from medallion.run_partitions import read_keys, run_keys
 from medallion.tables import DeclarationError, Table, input_key
 from medallion.updates import on_update
+from medallion.verdict import Verdict, check_specs
 
 LANDING = "landing"
 IO_MANAGER = "io_manager"
@@ -48,6 +52,7 @@ def build_assets(tables: Iterable[Table]) -> list[dg.AssetsDefinition]:
                     f"{table.label}: parameter {parameter!r} stands for {label}, which no table declares; name its "
                     f"input with ins={{{parameter!r}: 'layer/domain/table'}}"
                 )
+        _require_countable(table, by_label)
         if unknown := sorted(table.reads - by_label.keys()):
             raise DeclarationError(f"{table.label}: checks read {unknown}, which no table declares")
     with warnings.catch_warnings():
@@ -56,37 +61,54 @@ def build_assets(tables: Iterable[Table]) -> list[dg.AssetsDefinition]:
         return [_asset(table, by_label) for table in by_label.values()]
 
 
+def _require_countable(table: Table, tables: Mapping[str, Table]) -> None:
+    """Refuse to isolate partitions whose rows can't be reconciled one by one."""
+    if table.on_bad_partition == "isolate" and table.primary is not None:
+        parameter, key = table.primary
+        source = tables["/".join(key.path)]
+        if not table.reads_alike(source, parameter):
+            raise DeclarationError(
+                f"{table.label}: on_bad_partition='isolate' needs the partitions of its first input {source.label} to "
+                "be its own, so that the rows of every partition add up; declare them alike, or 'block'"
+            )
+
+
 def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
     """The asset of a table: a generator that yields check results before its output, so that nothing bad is stored."""
     landing = {LANDING} if table.reads_arrivals else set()
 
     def make(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
-        keys = tuple(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else ()
+        step = context.get_step_execution_context()
         # Taken before the files are read: if one changes in between, the landing sensor runs the slice once more.
         landed = landed_fingerprints(table, getattr(context.resources, LANDING)) if landing else {}
         making = Making(
             table=table,
             tables=tables,
             storage=getattr(context.resources, IO_MANAGER),
-            keys=tuple(table.select(keys).keys) if table.partitions is not None else (),
-            input_keys=lambda parameter: _input_keys(context, table, parameter),
+            keys=table.select(run_keys(step)).keys,
+            input_keys=lambda parameter: _input_keys(step, table, parameter),
             made=context.instance.get_materialized_partitions,
             run_id=context.run.run_id,
+            root_run_id=context.run.root_run_id or context.run.run_id,
             started=dt.datetime.now(dt.UTC),
         )
         for event in making.run(inputs, getattr(context.resources, LANDING) if landing else None):
-            if isinstance(event, dg.Output):
-                rows = event.value.partition_rows
-                for key in rows:
-                    own: dict[str, Any] = {"dagster/partition_row_count": rows[key]}
-                    if key in landed:
-                        own[LANDED] = landed[key]
-                    if len(rows) > 1 and key == making.keys[-1]:
-                        own[COLUMN_SCHEMA] = column_schema(event.value.write.schema, table.contract.key)
-                    context.add_asset_metadata(own, partition_key=key)
-                if not rows and SNAPSHOT in landed:
-                    context.add_asset_metadata({LANDED: landed[SNAPSHOT]})
+            if isinstance(event, dg.AssetCheckResult):
+                yield event
+                continue
+            if isinstance(event, Verdict):
+                yield from event.results()
+                yield from evaluations(step, event)
+                continue
+            candidate = event.value
+            for key, own in _by_partition(candidate, table).items():
+                seen = {LANDED: landed[key]} if key in landed else {}
+                context.add_asset_metadata({**own, **seen}, partition_key=key)
+            if not candidate.partitions and SNAPSHOT in landed:
+                context.add_asset_metadata({LANDED: landed[SNAPSHOT]})
             yield event
+            if candidate.bad:
+                raise bad_partitions(table, candidate.bad, len(candidate.partitions))
 
     _sign(make, table)
     decorate = dg.asset(
@@ -113,13 +135,20 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
     return decorate(make)
 
 
-def _input_keys(context: dg.AssetExecutionContext, table: Table, parameter: str) -> Sequence[str] | None:
-    whole = reads_whole(context.get_step_execution_context(), input_key(table.inputs[parameter]))
-    return None if whole else context.asset_partition_keys_for_input(parameter)
+def _by_partition(candidate: Candidate, table: Table) -> dict[str, dict[str, Any]]:
+    """The numbers of each partition; of several the last one tells the columns, which are the same for all."""
+    told = {key: dict(own) for key, own in candidate.partitions.items()}
+    if len(told) > 1:
+        told[list(told)[-1]][COLUMN_SCHEMA] = column_schema(candidate.write.schema, table.contract.key)
+    return told
+
+
+def _input_keys(step: Any, table: Table, parameter: str) -> Sequence[str] | None:
+    return None if reads_whole(step, input_key(table.inputs[parameter])) else read_keys(step, parameter)
 
 
 def _definition_metadata(table: Table) -> dict[str, Any]:
-    schema = table.contract.delta_schema()
+    schema = table.schema
     columns = table.partition_columns
     metadata: dict[str, Any] = {
         COLUMN_SCHEMA: column_schema(schema, table.contract.key),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from medallion.checks import TableCheck
+from medallion.delta.maintenance import Maintenance
 from medallion.delta.publish import WriteMode
+from medallion.delta.scd2 import AbsentKeys
 from medallion.delta.schema import SchemaEvolution
-from medallion.tables import DeclarationError, Layer, Table, input_key
+from medallion.tables import DeclarationError, Layer, OnBadPartition, Table, input_key
 
 if TYPE_CHECKING:
     from pandera.pyspark import DataFrameModel
@@ -51,13 +53,17 @@ def table(
     domain: str | None = None,
     owner: str | None = None,
     mode: WriteMode = "replace",
+    absent: AbsentKeys = "keep",
     schema_evolution: SchemaEvolution = "strict",
     latest_by: Sequence[str] = (),
     checks: Sequence[TableCheck] = (),
     max_rejected: float = 0.05,
+    on_bad_partition: OnBadPartition = "block",
     tags: Mapping[str, str] | None = None,
     freshness: dg.FreshnessPolicy | None = None,
     code_version: str | None = None,
+    change_feed: bool = False,
+    maintenance: Maintenance | None = None,
 ) -> Decorator:
     """Declare a table of a layer.
 
@@ -71,14 +77,21 @@ def table(
             silver.
         domain: the package of the calling module by default: `assets.olist.silver` declares `olist` tables.
         owner: team (`team:x`) or e-mail address.
-        mode: `replace` the slice, `append` to the table, or `merge` by key.
+        mode: `replace` the slice, `append` to the table, `merge` by key, or keep the history of every key (`scd2`; the
+            contract extends `Versioned`).
+        absent: for `scd2`: `keep` leaves keys alone that a write doesn't name; `close` takes a write as a full snapshot
+            and ends them at the moment that the transform returns in `_snapshot_at`.
         schema_evolution: what a write may change about the columns.
         latest_by: columns that say which row of a key wins, most significant first.
         checks: table checks beyond key uniqueness, reconciliation and row-count bounds.
-        max_rejected: share of rejected rows above which nothing is written.
+        max_rejected: share of rejected rows of any partition above which it is not written.
+        on_bad_partition: `block` to publish nothing of a write that has a partition which fails a blocking check,
+            `isolate` to publish the other partitions; the run fails either way.
         tags: Dagster tags.
         freshness: Dagster freshness policy.
         code_version: changes when the transform's meaning changes.
+        change_feed: keep which rows each version inserted, updated and deleted, for `medallion changes`.
+        maintenance: compaction, z-order, retention and archive; by default those of the layer.
 
     Raises:
         DeclarationError: the table can't be part of the graph.
@@ -99,14 +112,18 @@ def table(
             inputs={name: _input(layer, home, name, named.get(name)) for name in parameters},
             partitions=partitions,
             mode=mode,
+            absent=absent,
             schema_evolution=schema_evolution,
             latest_by=tuple(latest_by),
             table_checks=tuple(checks),
             max_rejected=max_rejected,
+            on_bad_partition=on_bad_partition,
             owners=(owner,) if owner else (),
             tags=dict(tags or {}),
             freshness=freshness,
             code_version=code_version,
+            change_feed=change_feed,
+            care=maintenance,
         )
         require_layering(declared)
         declared.validate()

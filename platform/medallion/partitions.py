@@ -177,17 +177,17 @@ def slice_of(
     if isinstance(columns, str) or set(columns) != set(names):
         raise SliceError(f"partition dimensions {names} need one column each, got {columns!r}")
     selected = {_multi_key(definition, key) for key in keys}
-    boxes = []
-    for groups in _boxes([tuple(key.keys_by_dimension[name] for name in names) for key in selected]):
+    covered = []
+    for groups in boxes([tuple(key.keys_by_dimension[name] for name in names) for key in selected]):
         box = []
         for dimension, group in zip(definition.partitions_defs, groups, strict=True):
             ordered = tuple(_in_order(dimension.partitions_def, group))
             box.append(_dimension(dimension.partitions_def, ordered, columns[dimension.name]))
-        boxes.append(tuple(box))
-    return Slice(boxes=tuple(boxes), keys=tuple(sorted(str(key) for key in selected)))
+        covered.append(tuple(box))
+    return Slice(boxes=tuple(covered), keys=tuple(sorted(str(key) for key in selected)))
 
 
-def _boxes(points: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], ...]]:
+def boxes(points: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], ...]]:
     """Cover points exactly by boxes: points that share all but the last coordinate, then equal rests, are one box."""
     if not points:
         return []
@@ -199,14 +199,14 @@ def _boxes(points: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], ...
     alike: dict[frozenset[tuple[str, ...]], list[str]] = {}
     for first, rest_set in sorted(rests.items()):
         alike.setdefault(frozenset(rest_set), []).append(first)
-    return [(tuple(firsts), *box) for rest_set, firsts in alike.items() for box in _boxes(sorted(rest_set))]
+    return [(tuple(firsts), *box) for rest_set, firsts in alike.items() for box in boxes(sorted(rest_set))]
 
 
 def _in_order(definition: PartitionsDefinition[Any], keys: Iterable[str]) -> list[str]:
     """Keys without repeats: by time where there is time, else by text (Dagster hands static ranges in set order)."""
     unique = sorted(set(keys))
     if isinstance(definition, TimeWindowPartitionsDefinition):
-        unique.sort(key=lambda key: definition.time_window_for_partition_key(key).start)
+        unique.sort(key=lambda key: definition.time_window_for_partition_key(key).start.timestamp())
     return unique
 
 
@@ -217,7 +217,8 @@ def _dimension(definition: PartitionsDefinition[Any], keys: tuple[str, ...], col
 
     merged: list[TimeWindow] = []
     for window in (definition.time_window_for_partition_key(key) for key in keys):
-        if merged and merged[-1].end == window.start:
+        # As instants: the two hours that a clock shows twice are equal as wall time.
+        if merged and merged[-1].end.timestamp() == window.start.timestamp():
             merged[-1] = TimeWindow(merged[-1].start, window.end)
         else:
             merged.append(window)

@@ -6,32 +6,36 @@ import datetime as dt
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from medallion.arrivals import Arrivals
-from medallion.audit import RAW, RowAudit, RuleCount, annotate, audit_rows, has_repeats
-from medallion.candidate import Candidate
-from medallion.checks import CandidateView, Finding, TableCheck
+from medallion.audit import BATCH, RAW, annotate, audit_lines, audit_rows, has_repeats
+from medallion.candidate import Candidate, Staged
+from medallion.checks import CandidateView, TableCheck
 from medallion.delta.frames import is_spark_type, read_spark, stage_writer, streamed
 from medallion.delta.io_manager import LakeStorage, commit_metadata, transactions
 from medallion.delta.publish import Write, row_count
-from medallion.delta.schema import check_declared
+from medallion.delta.scd2 import SNAPSHOT
+from medallion.delta.schema import check_declared, extra_column, with_extras
 from medallion.delta.staging import OUTCOME, PASSED, Stage, write_stage
 from medallion.delta.store import TableMissingError, column_types, data_files
+from medallion.faults import Fault, fault
+from medallion.findings import Finding
+from medallion.materialization import counts, partition_metadata, recorded_rows, whole_metadata
 from medallion.partitions import WHOLE, Slice
-from medallion.placement import keys_without_rows, partition_label, place
-from medallion.quality import assess
-from medallion.quarantine import NO_CSV, UNPARTITIONED, Rejected, line_rejects, staged_rejects
+from medallion.placement import Placement, keys_without_rows, rows_by_key
+from medallion.quarantine import NO_CSV, UNPARTITIONED, line_rejects, staged_rejects
+from medallion.schema_check import compare_columns
 from medallion.tables import Table, input_key
+from medallion.verdict import Verdict, judge
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-REJECTED_SHARE = "rejected_share"
-_HISTORY = 20
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Making:
         input_keys: partition keys that an input parameter reads; None for the whole table.
         made: the partition keys of an asset that were ever made, empty ones included.
         run_id: the run.
+        root_run_id: the run that this one re-executes, or itself; what it appended is not appended again.
         started: time of the run, UTC.
     """
 
@@ -56,6 +61,7 @@ class Making:
     input_keys: Callable[[str], Sequence[str] | None]
     made: Callable[[dg.AssetKey], Collection[str]]
     run_id: str
+    root_run_id: str
     started: dt.datetime
 
     @property
@@ -68,7 +74,9 @@ class Making:
         """The slices as quarantine names them."""
         return self.keys or (UNPARTITIONED,)
 
-    def run(self, inputs: Mapping[str, Any], landing: Any) -> Iterator[dg.AssetCheckResult | dg.Output[Candidate]]:
+    def run(
+        self, inputs: Mapping[str, Any], landing: Any
+    ) -> Iterator[dg.AssetCheckResult | Verdict | dg.Output[Candidate]]:
         """Make the candidate; nothing is visible before every blocking check has passed.
 
         Args:
@@ -76,43 +84,65 @@ class Making:
             landing: the landing zone, for a table that reads arrivals.
 
         Yields:
-            The result of every check, then, unless one blocks, the candidate.
+            What the contract changes, what the checks say, then the candidate: unless one blocks, all of it, and under
+            `isolate` the partitions that none speaks against, if there are any.
         """
         began = time.perf_counter()
+        yield from compare_columns(self.table, self.storage.snapshots.find(self.table.path), self.selection)
         self._require_inputs()
         with ExitStack() as stack:
-            stage, audit, rejected = self._stage(inputs, landing, stack)
-        findings = self._findings(stage, audit)
-        yield from self._rule_results(audit)
-        blocked = audit.rejected_share > self.table.max_rejected
-        yield self._share_result(stage, audit)
-        for check, finding in findings:
-            blocks = check.severity == "ERROR" and not finding.passed
-            blocked |= blocks
-            where = {"candidate": stage.uri} if blocks else {}
-            yield _result(check.name, finding.passed, check.severity, {**finding.metadata, **where})
-        if blocked:
+            staged = self._stage(inputs, landing, stack)
+        verdict = remaining = self._judge(staged)
+        making, kept = self, staged
+        while remaining.blocked and (good := self._isolated(remaining, kept)):
+            if kept is not staged:
+                kept.stage.discard()
+            making = replace(self, keys=good)
+            kept = making._only(staged, self.keys)
+            # Without the bad partitions a key may repeat one of the rows that they keep.
+            remaining = making._judge(kept)
+            verdict = verdict.also(remaining)
+        yield verdict
+        if remaining.blocked:
+            if kept is not staged:
+                kept.stage.discard()
             return
-        quality = assess(audit, _null_counts(stage, self.table), findings)
-        counts = {"rows": audit.passed, "quarantined": audit.rejected, "duplicates": audit.duplicates + audit.merged}
-        rows = self._partition_rows(stage)
+        fault(Fault.AFTER_AUDIT, self.table.path)
+        yield dg.Output(making._candidate(kept, remaining, verdict.bad, began))
+
+    def _isolated(self, verdict: Verdict, staged: Staged) -> tuple[str, ...]:
+        """The partitions to publish without the others."""
+        if self.table.on_bad_partition == "block" or staged.placement is None:
+            return ()
+        return () if staged.placement.has_strays(staged.stage) else verdict.good
+
+    def _judge(self, staged: Staged) -> Verdict:
+        return judge(self.table, self.keys, staged.stage.uri, staged.audit, self._findings(staged))
+
+    def _candidate(
+        self, staged: Staged, verdict: Verdict, bad: Mapping[str, tuple[str, ...]], began: float
+    ) -> Candidate:
+        stage, audit, table = staged.stage, staged.audit, self.table
         write = Write(
             stage=stage,
             selection=self.selection,
             schema=self._schema(stage),
-            partition_by=tuple(self.table.partition_columns.values()),
-            mode=self.table.mode,
-            keys=self.table.contract.key,
-            evolution=self.table.schema_evolution,
-            transactions=transactions(self.table.mode, self.table.label, self.run_id, self.keys),
-            commit=commit_metadata(self.table.label, self.run_id, self.keys, self.table.version, counts),
+            partition_by=tuple(table.partition_columns.values()),
+            mode=table.mode,
+            keys=table.contract.key,
+            history=table.history,
+            evolution=table.schema_evolution,
+            transactions=transactions(table.mode, table.label, self.root_run_id, self.keys),
+            commit=commit_metadata(table.label, self.run_id, self.keys, table.version, counts(audit)),
+            properties=table.properties,
         )
-        metadata = {**quality.metadata(), "rows_quarantined": audit.rejected, "rows_deduplicated": counts["duplicates"]}
-        rows_in = self._rows_in()
-        if rows_in is not None:
-            metadata["rows_in"] = rows_in
-        seconds = time.perf_counter() - began
-        yield dg.Output(Candidate(write, rejected, seconds, metadata, rows))
+        rows_in, by_partition = self._rows_in
+        # Of an input that is partitioned otherwise, the count would be told as that of every partition.
+        told = rows_in if by_partition or len(self.keys) < 2 else None
+        metadata = whole_metadata(verdict, audit, stage.select(PASSED), told)
+        files = staged.placement.files(stage, PASSED) if staged.placement else {}
+        partitions = partition_metadata(verdict, audit, files, by_partition)
+        return Candidate(write, staged.rejected, time.perf_counter() - began, metadata, partitions, bad)
 
     def _require_inputs(self) -> None:
         """Refuse to read a partition that was never made: it would look like one without rows."""
@@ -121,7 +151,7 @@ class Making:
             keys = self.input_keys(parameter) if source.partitions is not None else None
             if not keys:
                 continue
-            bare = keys_without_rows(self.storage.store, source, keys)
+            bare = keys_without_rows(self.storage.snapshots, source, keys)
             made = self.made(source.key) if bare else ()
             if missing := [key for key in bare if key not in made]:
                 raise TableMissingError(
@@ -129,7 +159,7 @@ class Making:
                     f"them with: medallion run -s {source.label} -p {missing[0]}...{missing[-1]}"
                 )
 
-    def _stage(self, inputs: Mapping[str, Any], landing: Any, stack: ExitStack) -> tuple[Stage, RowAudit, Rejected]:
+    def _stage(self, inputs: Mapping[str, Any], landing: Any, stack: ExitStack) -> Staged:
         table = self.table
         if table.reads_arrivals:
             slices = self.keys or ("snapshot",)
@@ -142,26 +172,51 @@ class Making:
         if not is_spark_type(type(result)):
             result = self._as_spark(result, stack)
         frame = self._declared(result)
-        contested = bool(table.latest_by) and has_repeats(frame, table.contract)
-        stage = self._write(annotate(frame, table.contract, table.latest_by if contested else ()))
-        check_declared(table.label, table.contract.delta_schema(), stage.schema)
-        placed = self._placed(stage)
-        spark = self.storage.engine.spark_session
-        rejected = staged_rejects(stage, table.path, self._slices, placed, self.run_id, spark)
-        return stage, audit_rows(stage, table.contract, spark), rejected
+        contested = bool(table.latest_by) and has_repeats(frame, table.contract.incoming)
+        stage = self._write(annotate(frame, table.contract.incoming, table.latest_by if contested else ()))
+        check_declared(table.label, table.contract.incoming.delta_schema(), stage.schema)
+        return self._audited(stage)
 
-    def _stage_arrivals(self, read: Any, arrivals: Arrivals) -> tuple[Stage, RowAudit, Rejected]:
+    def _stage_arrivals(self, read: Any, arrivals: Arrivals) -> Staged:
         """Stage text rows as they stream from the files; the lines that are no CSV are known at the end of it."""
         stage = self._write(read.batches)
         check_declared(self.table.label, self.table.contract.delta_schema(), stage.schema)
-        rejects = read.rejects()
-        broken = {}
-        if rejects.num_rows:
-            samples = tuple({"file": r["source_file"], "line": r["line"]} for r in rejects.slice(0, 5).to_pylist())
-            broken = {NO_CSV: RuleCount(rejects.num_rows, samples)}
-        audit = RowAudit(stage.rows(PASSED), rejects.num_rows, duplicates=0, merged=0, broken=broken)
-        rejected = line_rejects(rejects, self.table.path, self._slices, arrivals.slice_of_file, self.run_id)
-        return stage, audit, rejected
+        return self._audited_lines(stage, read.rejects(), arrivals.slice_of_file)
+
+    def _audited(self, stage: Stage) -> Staged:
+        """Count annotated rows."""
+        spark = self.storage.engine.spark_session
+        placement = self._placement(stage)
+        placed = placement.labels(stage) if placement else {}
+        rejected = staged_rejects(stage, self.table.path, self._slices, placed, self.run_id, spark)
+        return Staged(stage, placement, audit_rows(stage, self.table.contract, spark, placement), rejected)
+
+    def _audited_lines(self, stage: Stage, lines: pa.Table, slice_of_file: Callable[[str], str]) -> Staged:
+        """Count text rows."""
+        placement = self._placement(stage)
+        audit = audit_lines(stage, NO_CSV, lines, slice_of_file, placement)
+        rejected = line_rejects(lines, self.table.path, self._slices, slice_of_file, self.run_id)
+        return Staged(stage, placement, audit, rejected, lines, slice_of_file)
+
+    def _only(self, staged: Staged, keys: tuple[str, ...]) -> Staged:
+        """A stage of the rows of this write's partitions alone, from one of more; the other stays for inspection."""
+        from pyspark.sql import functions as F
+
+        from medallion.engine.frames import read_delta
+
+        types = column_types(staged.stage.schema)
+        frame = read_delta(self.storage.engine.spark_session, staged.stage.uri)
+        ours, theirs = [_holds(self.table.select(some), types) for some in (self.keys, keys)]
+        # A rejected row may have no partition: quarantine has it with its batch, or else with the first.
+        kept = ours | (~theirs if self.keys[0] == keys[0] else F.lit(False))
+        if BATCH in frame.columns:
+            batch = F.col(BATCH)
+            kept = F.when(F.coalesce(batch.isin(*keys), F.lit(False)), batch.isin(*self.keys)).otherwise(kept)
+        stage = self._write(frame.where(kept))
+        if staged.lines is None or staged.slice_of_file is None:
+            return self._audited(stage)
+        ours_of = [staged.slice_of_file(name) in self.keys for name in staged.lines["source_file"].to_pylist()]
+        return self._audited_lines(stage, staged.lines.filter(ours_of), staged.slice_of_file)
 
     def _write(self, frame: Any) -> Stage:
         partition_by = tuple(self.table.partition_columns.values())
@@ -177,7 +232,8 @@ class Making:
 
     def _declared(self, frame: DataFrame) -> DataFrame:
         """The frame, if it has the contract's columns; otherwise the engine would fail on some expression of a rule."""
-        missing = [name for name in self.table.contract.column_names if name not in frame.columns]
+        wanted = [*self.table.contract.incoming.column_names, *([SNAPSHOT] if self.table.absent == "close" else [])]
+        missing = [name for name in wanted if name not in frame.columns]
         if missing:
             from medallion.delta.schema import SchemaError
 
@@ -196,60 +252,65 @@ class Making:
             parameter, _ = self.table.primary
             frame = frames[parameter]
             if is_spark_type(type(frame)):
-                frames[parameter] = frame.withColumn(RAW, F.struct(*[f"`{name}`" for name in frame.columns]))
+                frames[parameter] = frame.withColumn(RAW, F.struct("*"))
         return frames
 
     def _schema(self, stage: Stage) -> Any:
         """The contract's columns, and under an open contract those that came besides."""
-        declared = self.table.contract.delta_schema()
+        declared = self.table.schema
         if self.table.schema_evolution == "strict":
             return declared
-        from deltalake import Field, Schema
+        from deltalake import Schema
 
         known = {item.name for item in declared.fields}
-        extra = [
-            Field(item.name, item.type, nullable=True)
+        came = [
+            extra_column(item)
             for item in stage.schema.fields
             if item.name not in known and not item.name.startswith("_")
         ]
-        current = self.storage.store.find(self.table.path)
+        schema = Schema([*declared.fields, *came])
+        current = self.storage.snapshots.find(self.table.path) if self.table.schema_evolution == "additive" else None
         # A file without an extra column that earlier files had leaves it NULL; the table keeps it.
-        came = known | {item.name for item in extra}
-        kept = [item for item in current.schema().fields if item.name not in came] if current is not None else []
-        return Schema([*declared.fields, *kept, *extra])
+        return schema if current is None else with_extras(schema, current.schema())
 
-    def _findings(self, stage: Stage, audit: RowAudit) -> list[tuple[TableCheck, Finding]]:
+    def _findings(self, staged: Staged) -> list[tuple[TableCheck, Finding]]:
         if not self.table.checks:
             return []
-        view = self._view(stage, audit)
+        view = self._view(staged)
         return [(check, check.evaluate(view)) for check in self.table.checks]
 
-    def _view(self, stage: Stage, audit: RowAudit) -> CandidateView:
+    def _view(self, staged: Staged) -> CandidateView:
         from pyspark.sql import functions as F
 
         from medallion.engine.frames import read_delta
 
         spark = self.storage.engine.spark_session
-        names = [F.col(f"`{name}`") for name in self.table.contract.column_names]
-        frame = read_delta(spark, stage.uri, 0).where(F.col(OUTCOME) == PASSED).select(*names)
+        several = len(self.keys) > 1
+        rows_in, by_partition = self._rows_in
+        history = recorded_rows(self.storage.snapshots.find(self.table.path), self.keys)
+        names = [F.col(f"`{name}`") for name in self.table.contract.incoming.column_names]
+        frame = read_delta(spark, staged.stage.uri, 0).where(F.col(OUTCOME) == PASSED).select(*names)
         return CandidateView(
             name=self.table.label,
-            contract=self.table.contract,
+            contract=self.table.contract.incoming,
             frame=frame,
-            audit=audit,
+            audit=staged.audit,
             selection=self.selection,
             read=self._read,
             others=self._others,
-            rows_in=self._rows_in(),
-            history=self._history(),
+            rows_in=rows_in,
+            history=() if several else next(iter(history.values())),
             now=self.started,
+            placement=staged.placement,
+            rows_in_by_partition=by_partition,
+            history_by_partition=history,
         )
 
     def _read(self, label: str) -> DataFrame:
         other = self.tables.get(label)
         alike = other is not None and self.keys and other.partitions == self.table.partitions
         selection = other.select(self.keys) if other is not None and alike else WHOLE
-        return read_spark(self.storage.engine.spark_session, self.storage.store, label.split("/"), selection)
+        return read_spark(self.storage.engine.spark_session, self.storage.snapshots, label.split("/"), selection)
 
     def _others(self, columns: Sequence[str]) -> DataFrame | None:
         """Rows of the table outside of the slice, if there are any."""
@@ -257,12 +318,15 @@ class Making:
 
         if self.selection.is_whole and self.table.mode == "replace":
             return None
-        store = self.storage.store
+        store = self.storage.snapshots
         table = store.find(self.table.path)
         if table is None or (self.table.mode != "replace" and not table.count()):
             return None
-        if self.table.mode == "merge":
+        if self.table.mode in ("merge", "scd2"):
             return None  # the key decides which row it replaces
+        once = transactions(self.table.mode, self.table.label, self.root_run_id, self.keys)
+        if any(table.transaction_version(name) is not None for name in once):
+            return None  # the run that this one re-executes has committed these very rows
         bound = self.selection.bind(column_types(table.schema()))
         if self.table.mode == "replace":
             inside = {file.path for file in data_files(table, self.selection)}
@@ -274,112 +338,28 @@ class Making:
             frame = frame.where(~F.coalesce(condition, F.lit(False)))
         return frame.select(*[f"`{name}`" for name in columns])
 
-    def _rows_in(self) -> int | None:
-        """Rows of the primary input in the slice that the run reads, from its Delta log."""
+    @cached_property
+    def _rows_in(self) -> tuple[int | None, dict[str, int]]:
+        """Rows of the primary input that the run reads, as a whole and by partition, from its Delta log.
+
+        By partition only where the input has the same ones.
+        """
         if self.table.primary is None:
-            return None
+            return None, {}
         parameter, key = self.table.primary
         source = self.tables["/".join(key.path)]
-        keys = self.input_keys(parameter) if source.partitions is not None else None
-        selection = WHOLE if keys is None else source.select(keys)
-        return row_count(self.storage.store, source.path, selection)
+        if not self.table.reads_alike(source, parameter):
+            keys = self.input_keys(parameter) if source.partitions is not None else None
+            return row_count(self.storage.snapshots, source.path, WHOLE if keys is None else source.select(keys)), {}
+        rows = rows_by_key(self.storage.snapshots, source, self.keys)
+        return sum(rows.values()), rows
 
-    def _history(self) -> list[int]:
-        """Row counts that earlier commits recorded for the same slice, newest first."""
-        import json
-
-        table = self.storage.store.find(self.table.path)
-        counts = []
-        for commit in table.history(_HISTORY) if table is not None else []:
-            if commit.get("dagster/partitions") == ",".join(self.keys) and "medallion/audit" in commit:
-                counts.append(json.loads(commit["medallion/audit"]).get("rows", 0))
-        return counts
-
-    def _placed(self, stage: Stage) -> dict[str, str]:
-        """Partition key by the raw partition values of the staged files."""
-        return place(self.table, self.keys, (file.partition for file in stage.files), column_types(stage.schema))
-
-    def _partition_rows(self, stage: Stage) -> dict[str, int]:
-        """Passed rows by partition key."""
-        columns = list(self.table.partition_columns.values())
-        placed = self._placed(stage)
-        rows = dict.fromkeys(self.keys, 0)
-        for file in stage.select(PASSED):
-            key = placed.get(partition_label(columns, file.partition))
-            if key is not None:
-                rows[key] += file.rows
-        return rows
-
-    def _rule_results(self, audit: RowAudit) -> Iterator[dg.AssetCheckResult]:
-        for name, _ in rule_checks(self.table):
-            count = audit.broken.get(name, RuleCount(0))
-            metadata: dict[str, Any] = {"rows": count.rows, "ratio": count.rows / audit.total if audit.total else 0.0}
-            if count.samples:
-                metadata["samples"] = [dict(sample) for sample in count.samples]
-            # A row that breaks a rule is in quarantine, not in the table: worth a look, no reason to stop.
-            yield _result(name, not count.rows, "WARN", metadata)
-
-    def _share_result(self, stage: Stage, audit: RowAudit) -> dg.AssetCheckResult:
-        passed = audit.rejected_share <= self.table.max_rejected
-        metadata: dict[str, Any] = {
-            "rejected": audit.rejected,
-            "ratio": audit.rejected_share,
-            "allowed": self.table.max_rejected,
-        }
-        if not passed:
-            worst = max(audit.broken, key=lambda name: audit.broken[name].rows)
-            found = "; ".join(
-                " ".join(f"{column} {value}" for column, value in sample.items())
-                for sample in audit.broken[worst].samples
-            )
-            metadata["mostly"] = worst + (f", such as {found}" if found else "")
-            metadata["candidate"] = stage.uri
-        return _result(REJECTED_SHARE, passed, "ERROR", metadata)
+    def _placement(self, stage: Stage) -> Placement | None:
+        return Placement(self.table, self.keys, column_types(stage.schema)) if self.keys else None
 
 
-def rule_checks(table: Table) -> list[tuple[str, str]]:
-    """Name and description of the checks that stand for row rules."""
-    rules = [(rule.name, rule.description) for rule in table.contract.rules]
-    if table.reads_arrivals:
-        rules.insert(0, (NO_CSV, "every line of the landed files is a CSV record"))
-    return rules
+def _holds(selection: Slice, types: Mapping[str, str]) -> Column:
+    from pyspark.sql import functions as F
 
-
-def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
-    """Every asset check of a table; those of severity ERROR on the whole table block."""
-    specs = [dg.AssetCheckSpec(name, asset=table.key, description=text) for name, text in rule_checks(table)]
-    limit = f"at most {table.max_rejected:.1%} of the rows break a rule"
-    specs.append(dg.AssetCheckSpec(REJECTED_SHARE, asset=table.key, blocking=True, description=limit))
-    for check in table.checks:
-        blocking = check.severity == "ERROR"
-        specs.append(dg.AssetCheckSpec(check.name, asset=table.key, blocking=blocking, description=check.description))
-    return specs
-
-
-def _result(name: str, passed: bool, severity: str, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=bool(passed),
-        severity=dg.AssetCheckSeverity(severity),
-        metadata={key: _shown(value) for key, value in metadata.items()},
-    )
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return dg.MetadataValue.json([{k: str(v) for k, v in item.items()} for item in value])
-    return "unknown" if value is None else value
-
-
-def _null_counts(stage: Stage, table: Table) -> dict[str, int]:
-    """NULLs of the passed rows by declared column, of those that the staged files have statistics of (the first 32)."""
-    import json
-
-    names = [name for name in table.contract.column_names if name not in table.partition_columns.values()]
-    counts: dict[str, int] = {}
-    for file in stage.select(PASSED):
-        nulls = json.loads(file.stats).get("nullCount", {})
-        for name in names:
-            if isinstance(nulls.get(name), int):
-                counts[name] = counts.get(name, 0) + nulls[name]
-    return counts
+    condition = selection.bind(types).column_expression()
+    return F.lit(True) if condition is None else F.coalesce(condition, F.lit(False))

@@ -1,19 +1,27 @@
-"""What runs are needed: a selection of assets and partitions as one run per contiguous range."""
+"""What runs are needed: a selection of assets and partitions as one run per range that Dagster can name."""
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from medallion.partitions import boxes
 from medallion.tables import Table, input_key
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+RANGES = "medallion/partition_ranges"
+"""Tag of a run over several ranges: a JSON list of `[first, last]`; Dagster's own two tags then span them all."""
 TRIGGER = "medallion/trigger"
 """Tag of a run that says what started it: `landing`, `update` or `schedule`."""
 
+
+_CLOCK_CHANGE = dt.timedelta(hours=2)
 
 Slices = Callable[[str, str], Iterable[str]]
 """Gives the landed slices of a domain's table."""
@@ -25,30 +33,40 @@ class SelectionError(ValueError):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: its assets and, if any of them is partitioned, the first and last key of the range."""
+    """One run: its assets and, if any of them is partitioned, the first and last key of the range.
+
+    Attributes:
+        assets: what is made.
+        first: first key of the range; of a grid, the corner with the first key of each dimension.
+        last: last key of the range.
+        ranges: if the run makes only parts of that range, first and last key of each part.
+    """
 
     assets: tuple[dg.AssetKey, ...]
     first: str | None = None
     last: str | None = None
+    ranges: tuple[tuple[str, str], ...] = ()
 
     @property
     def tags(self) -> dict[str, str]:
-        """Dagster's tags of a range run."""
-        return {RANGE_START: self.first, RANGE_END: self.last} if self.first and self.last else {}
+        """Dagster's tags of a range run, and ours if the range has holes."""
+        if not self.first or not self.last:
+            return {}
+        holes = {RANGES: json.dumps([list(ends) for ends in self.ranges])} if self.ranges else {}
+        return {RANGE_START: self.first, RANGE_END: self.last, **holes}
 
     @property
     def label(self) -> str:
-        """The range as a person names it."""
-        if not self.first:
-            return "whole tables"
-        return self.first if self.first == self.last else f"{self.first}...{self.last}"
+        """The ranges as a person names them."""
+        return partitions_label(self.tags) or "whole tables"
 
 
 def plan_runs(tables: Sequence[Table], keys: Iterable[str]) -> list[PlannedRun]:
-    """Cover a selection by runs, in the order of the partitions.
+    """Cover a selection by runs of one range each, in the order of the partitions.
 
-    Tables without partitions are made in every run, after the inputs they share with it: what a range needs from them
-    is there, and after the last range they have seen everything.
+    A range means what it means to Dagster: of a grid, every combination of a range per dimension. Tables without
+    partitions are made in every run, after the inputs they share with it: what a range needs from them is there, and
+    after the last range they have seen everything.
 
     Args:
         tables: selected tables.
@@ -61,18 +79,118 @@ def plan_runs(tables: Sequence[Table], keys: Iterable[str]) -> list[PlannedRun]:
     definition = common_partitions(tables)
     if definition is None:
         return [PlannedRun(assets)] if assets else []
+    return [PlannedRun(assets, first, last) for first, last in _ranges(definition, keys)]
+
+
+def plan_run(tables: Sequence[Table], keys: Iterable[str]) -> list[PlannedRun]:
+    """Cover a selection by one run, with holes if need be; none if nothing is selected.
+
+    Only runs that are executed here may have holes: Dagster's daemon announces every partition between the ends.
+
+    Args:
+        tables: selected tables.
+        keys: selected partition keys, in any order.
+
+    Raises:
+        SelectionError: the tables have different partitions, or a key is not one of theirs.
+    """
+    runs = plan_runs(tables, keys)
+    if len(runs) < 2:
+        return runs
+    ranges = tuple((run.first or "", run.last or "") for run in runs)
+    definition = common_partitions(tables)
+    if not isinstance(definition, dg.MultiPartitionsDefinition):
+        return [PlannedRun(runs[0].assets, ranges[0][0], ranges[-1][1], ranges)]
+    corners = [definition.get_partition_key_from_str(corner).keys_by_dimension for ends in ranges for corner in ends]
+    first, last = {}, {}
+    for dimension in definition.partitions_defs:
+        order = list(dimension.partitions_def.get_partition_keys())
+        positions = [order.index(corner[dimension.name]) for corner in corners]
+        first[dimension.name], last[dimension.name] = order[min(positions)], order[max(positions)]
+    return [PlannedRun(runs[0].assets, dg.MultiPartitionKey(first), dg.MultiPartitionKey(last), ranges)]
+
+
+def tagged_ranges(tags: Mapping[str, str]) -> list[tuple[str, str]]:
+    """First and last key of each range that a run with these tags makes; none for a run without partitions."""
+    if RANGES in tags:
+        return [(first, last) for first, last in json.loads(tags[RANGES])]
+    key = tags.get("dagster/partition")
+    if key is not None:
+        return [(key, key)]
+    return [(tags[RANGE_START], tags[RANGE_END])] if RANGE_START in tags and RANGE_END in tags else []
+
+
+def keys_between(definition: dg.PartitionsDefinition[Any], first: str, last: str) -> list[str]:
+    """The partition keys of a range, both ends included; none if it ends before it starts.
+
+    Of a grid, every combination of a range per dimension. Dagster's own `get_partition_keys_in_range` adds the first of
+    two hours that the clock shows alike to the second, and may leave it out as the end of a range.
+
+    Raises:
+        SelectionError: an end does not exist.
+    """
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        ends = [definition.get_partition_key_from_str(key).keys_by_dimension for key in (first, last)]
+        names = [dimension.name for dimension in definition.partitions_defs]
+        sides = [
+            keys_between(dimension.partitions_def, *[end[dimension.name] for end in ends])
+            for dimension in definition.partitions_defs
+        ]
+        return [dg.MultiPartitionKey(dict(zip(names, cell, strict=True))) for cell in itertools.product(*sides)]
+    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        low, high = (definition.time_window_for_partition_key(key) for key in (first, last))
+        if low.start.timestamp() > high.start.timestamp():
+            return []
+        beyond = high.end.astimezone(dt.UTC) + _CLOCK_CHANGE
+        found = list(definition.get_partition_keys_in_time_window(dg.TimeWindow(low.start, beyond)))
+    else:
+        found = list(definition.get_partition_keys())
+    if unknown := [key for key in (first, last) if key not in found]:
+        raise SelectionError(f"partitions {unknown} do not exist; there are {_span(found)}")
+    return found[found.index(first) : found.index(last) + 1]
+
+
+def partitions_label(tags: Mapping[str, str]) -> str | None:
+    """The partitions of a run as a person names them, such as `A...B, C`; None for a run without partitions."""
+    ranges = tagged_ranges(tags)
+    return ", ".join(first if first == last else f"{first}...{last}" for first, last in ranges) or None
+
+
+def _ranges(definition: dg.PartitionsDefinition[Any], keys: Iterable[str]) -> list[tuple[str, str]]:
+    """First and last key of ranges that hold exactly these keys."""
     known = list(definition.get_partition_keys())
-    positions = {key: position for position, key in enumerate(known)}
     wanted = set(keys)
-    if unknown := sorted(wanted - positions.keys()):
-        raise SelectionError(f"partitions {unknown[:5]} do not exist; there are {known[0]}...{known[-1]}")
-    ranges: list[list[int]] = []
+    if unknown := sorted(wanted.difference(known)):
+        raise SelectionError(f"partitions {unknown[:5]} do not exist; there are {_span(known)}")
+    if not isinstance(definition, dg.MultiPartitionsDefinition):
+        return _contiguous(known, wanted)
+    names = [dimension.name for dimension in definition.partitions_defs]
+    orders = [list(dimension.partitions_def.get_partition_keys()) for dimension in definition.partitions_defs]
+    cells = [definition.get_partition_key_from_str(key).keys_by_dimension for key in sorted(wanted)]
+    found = []
+    for box in boxes([tuple(cell[name] for name in names) for cell in cells]):
+        sides = [_contiguous(order, side) for order, side in zip(orders, box, strict=True)]
+        for ends in itertools.product(*sides):
+            first = {name: low for name, (low, _) in zip(names, ends, strict=True)}
+            last = {name: high for name, (_, high) in zip(names, ends, strict=True)}
+            found.append((str(dg.MultiPartitionKey(first)), str(dg.MultiPartitionKey(last))))
+    return sorted(found)
+
+
+def _span(known: Sequence[str]) -> str:
+    return f"{known[0]}...{known[-1]}" if known else "none yet"
+
+
+def _contiguous(order: Sequence[str], wanted: Iterable[str]) -> list[tuple[str, str]]:
+    """First and last of each stretch of neighbours."""
+    positions = {key: position for position, key in enumerate(order)}
+    stretches: list[list[int]] = []
     for position in sorted(positions[key] for key in wanted):
-        if ranges and ranges[-1][1] == position - 1:
-            ranges[-1][1] = position
+        if stretches and stretches[-1][1] == position - 1:
+            stretches[-1][1] = position
         else:
-            ranges.append([position, position])
-    return [PlannedRun(assets, known[first], known[last]) for first, last in ranges]
+            stretches.append([position, position])
+    return [(order[first], order[last]) for first, last in stretches]
 
 
 def common_partitions(tables: Sequence[Table]) -> dg.PartitionsDefinition[Any] | None:
@@ -123,20 +241,27 @@ def by_domain(tables: Sequence[Table]) -> list[list[Table]]:
 def parse_keys(text: str, definition: dg.PartitionsDefinition[Any]) -> list[str]:
     """Partition keys named by a person: `A`, `A...B` or several of these with commas.
 
+    A range of a grid is every combination of a range per dimension. A key that has commas of its own is named alone.
+
     Raises:
         SelectionError: a key does not exist.
     """
-    known = list(definition.get_partition_keys())
+    known = [str(key) for key in definition.get_partition_keys()]
+    if text in known:
+        return [text]
     keys: list[str] = []
     for part in (part.strip() for part in text.split(",")):
+        if part in known:
+            keys.append(part)
+            continue
         first, _, last = part.partition("...")
         for key in (first, last or first):
             if key not in known:
-                raise SelectionError(f"partition {key!r} does not exist; there are {known[0]}...{known[-1]}")
-        start, end = known.index(first), known.index(last or first)
-        if end < start:
+                raise SelectionError(f"partition {key!r} does not exist; there are {_span(known)}")
+        between = keys_between(definition, first, last)
+        if not between:
             raise SelectionError(f"{part!r} ends before it starts")
-        keys.extend(known[start : end + 1])
+        keys.extend(str(key) for key in between)
     return keys
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from medallion.audit import RowAudit
-from medallion.checks import Finding, Fresh, References, TableCheck, UniqueKey
+from medallion.checks import Fresh, References, TableCheck, UniqueKey
+from medallion.findings import Finding
+
+if TYPE_CHECKING:
+    from medallion.delta.staging import StagedFile
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,17 @@ def assess(audit: RowAudit, null_counts: Mapping[str, int], findings: Sequence[t
         consistency=100 * (sum(consistent) / len(consistent)) if consistent else 100.0,
         timeliness=100 * (sum(fresh) / len(fresh)) if fresh else 100.0,
     )
+
+
+def null_counts(files: Iterable[StagedFile], names: Sequence[str]) -> dict[str, int]:
+    """NULLs by column, of those columns that the staged files have statistics of (the first 32)."""
+    counts: dict[str, int] = {}
+    for file in files:
+        nulls = json.loads(file.stats).get("nullCount", {})
+        for name in names:
+            if isinstance(nulls.get(name), int):
+                counts[name] = counts.get(name, 0) + nulls[name]
+    return counts
 
 
 def _share(finding: Finding) -> float:

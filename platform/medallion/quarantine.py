@@ -164,7 +164,7 @@ def _staged_frame(
     from medallion.engine.frames import from_arrow, read_delta
 
     rows = read_delta(spark, stage.uri).where(F.col(OUTCOME) == REJECTED)
-    columns = [name for name in stage.delta.metadata().partition_columns if name != OUTCOME]
+    columns = [name for name in stage.partition_columns if name != OUTCOME]
     place = F.lit(slices[0])
     if columns:
         places = _places(stage, columns, placed)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from medallion.domains import declared_tables
-from medallion.planning import PlannedRun
+from medallion.planning import PlannedRun, common_partitions, tagged_ranges
+from medallion.run_partitions import create_run
 from medallion.settings import Settings
 from medallion.tables import Table
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from dagster._core.definitions.repository_definition import RepositoryDefinition
     from dagster._core.remote_origin import RemoteJobOrigin
 
+_LOST = "medallion/lost"
+"""Tag of a run whose process was killed."""
+_RECENT = 50
+"""So many runs are looked through for the last one of the same tables."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -96,7 +101,9 @@ def execute(
 ) -> Iterator[tuple[str, dg.DagsterEvent]]:
     """Execute a planned run in this process and give its events as they happen.
 
-    The run is stored with the code location of the workspace file, so the UI links it like one that it launched.
+    The run is stored with the code location of the workspace file, so the UI links it like one that it launched. If the
+    last run of the same tables and partitions was killed, this one is its re-execution: what that one appended before
+    it died is not appended again.
 
     Args:
         platform: the definitions.
@@ -113,12 +120,17 @@ def execute(
     tables = [platform.tables["/".join(key.path)] for key in planned.assets]
     job = job_for(platform, tables)
     keys = set(planned.assets)
-    whole = keys == set(job.asset_layer.executable_asset_keys)
-    run = instance.create_run_for_job(
+    selection = None if keys == set(job.asset_layer.executable_asset_keys) else keys
+    lost = _lost_run(instance, job.name, selection, planned)
+    run = create_run(
+        instance,
         job,
+        common_partitions(tables),
+        {**job.run_tags, **planned.tags},
         run_config=None if verbose else _QUIET,
-        tags={**job.run_tags, **planned.tags},
-        asset_selection=None if whole else keys,
+        parent_run_id=lost.run_id if lost else None,
+        root_run_id=(lost.root_run_id or lost.run_id) if lost else None,
+        asset_selection=selection,
         remote_job_origin=_origin(platform.settings, job.name),
     )
     if not verbose:
@@ -126,6 +138,17 @@ def execute(
     with _announced(platform.settings.home, run.run_id):
         for event in execute_run_iterator(_in_memory(job), run, instance):
             yield run.run_id, event
+
+
+def _lost_run(
+    instance: dg.DagsterInstance, job_name: str, selection: set[dg.AssetKey] | None, planned: PlannedRun
+) -> dg.DagsterRun | None:
+    """The last run of the same tables and partitions, if its process was killed."""
+    filters = dg.RunsFilter(job_name=job_name, tags=dict(planned.tags))
+    for run in instance.get_runs(filters, limit=_RECENT):
+        if run.asset_selection == selection and tagged_ranges(run.tags) == tagged_ranges(planned.tags):
+            return run if _LOST in run.tags else None
+    return None
 
 
 def close_lost_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
@@ -147,6 +170,7 @@ def close_lost_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
             if run is not None:
                 if not run.is_finished:
                     instance.report_run_failed(run, "The process of this run ended before the run did.")
+                    instance.add_run_tags(run.run_id, {_LOST: "true"})
                     closed.append(run.run_id)
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """The one place that reads the environment: MEDALLION_* settings and the standard AWS_* ones."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import quote
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _AWS_OPTIONS = {
@@ -24,6 +25,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".medallion"), description="Folder of everything local: lake, landing zone, runs.")
     lake: str = Field(default="", description="Root of the Delta tables: a folder or s3://bucket/prefix.")
     landing: str = Field(default="", description="Root of the landing zone: a folder or s3://bucket/prefix.")
+    archive: str = Field(
+        default="", description="Root of old bronze partitions: a folder or s3://bucket/prefix. Empty archives nothing."
+    )
     engine: str = Field(default="sail", description="Engine profile: `sail` (embedded) or a Spark Connect URL, sc://…")
     engine_memory: int = Field(
         default=1 << 30, ge=64 << 20, description="Bytes the embedded engine may hold before it spills to disk."
@@ -37,12 +41,26 @@ class Settings(BaseSettings):
         default=None, description="Webhook (Slack message format) that run failures are posted to."
     )
 
+    fault: str = Field(
+        default="", description="For crash tests: STEP@TABLE at which the process kills itself; see medallion.faults."
+    )
+
     aws_endpoint_url: str | None = Field(default=None, validation_alias="AWS_ENDPOINT_URL")
     aws_region: str | None = Field(default=None, validation_alias="AWS_REGION")
     aws_access_key_id: SecretStr | None = Field(default=None, validation_alias="AWS_ACCESS_KEY_ID")
     aws_secret_access_key: SecretStr | None = Field(default=None, validation_alias="AWS_SECRET_ACCESS_KEY")
     aws_session_token: SecretStr | None = Field(default=None, validation_alias="AWS_SESSION_TOKEN")
     aws_allow_http: str | None = Field(default=None, validation_alias="AWS_ALLOW_HTTP")
+
+    @model_validator(mode="after")
+    def _lake_is_a_plain_path(self) -> Self:
+        # The embedded engine would write to another folder, whose name is percent-encoded.
+        if "://" not in self.lake_uri and quote(self.lake_uri, safe="/~") != self.lake_uri:
+            raise ValueError(
+                f"the lake can't be in {self.lake_uri}: the engine takes only folders whose whole path is made of "
+                "ASCII letters, digits and - . _ ~; set MEDALLION_HOME or MEDALLION_LAKE to such a one"
+            )
+        return self
 
     @property
     def lake_uri(self) -> str:
@@ -55,9 +73,14 @@ class Settings(BaseSettings):
         return _absolute(self.landing or str(self.home / "landing"))
 
     @property
+    def archive_uri(self) -> str | None:
+        """Root of the archive, absolute when it is a folder; None if nothing is archived."""
+        return _absolute(self.archive) if self.archive else None
+
+    @property
     def storage_options(self) -> dict[str, str]:
         """Object store options in delta-rs's names; empty when everything is local."""
-        if not any(uri.startswith("s3") for uri in (self.lake_uri, self.landing_uri)):
+        if not any(uri.startswith("s3") for uri in (self.lake_uri, self.landing_uri, self.archive)):
             return {}
         options = {}
         for name, field in _AWS_OPTIONS.items():

@@ -6,21 +6,29 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import dagster as dg
 
 from medallion.checks import RowCountInBounds, RowsReconcile, TableCheck, UniqueKey
 from medallion.code_version import code_version_of
-from medallion.contracts import Contract
+from medallion.contracts import Contract, HistoryRole
+from medallion.delta.change_feed import PROPERTIES as CHANGE_FEED
+from medallion.delta.maintenance import BRONZE, DERIVED, Maintenance
 from medallion.delta.publish import WriteMode
+from medallion.delta.scd2 import AbsentKeys, History
 from medallion.delta.schema import SchemaEvolution
 from medallion.partitions import Slice, slice_of
 
 if TYPE_CHECKING:
+    from deltalake import Schema
     from pandera.pyspark import DataFrameModel
 
 Layer = Literal["bronze", "silver", "gold"]
+OnBadPartition = Literal["block", "isolate"]
+
+
+_HISTORY = get_args(HistoryRole)
 
 
 class DeclarationError(ValueError):
@@ -39,15 +47,20 @@ class Table:
         model: its contract as written.
         inputs: Dagster inputs by parameter of the transform, the primary one first.
         partitions: Dagster partitions; None for a table that is always written whole.
-        mode: `replace` the slice, `append` to the table, or `merge` by the contract's key.
+        mode: `replace` the slice, `append` to the table, `merge` by the contract's key, or keep the history (`scd2`).
+        absent: what `scd2` does about keys that a write doesn't name: `keep` them, or `close` them at `_snapshot_at`.
         schema_evolution: what a write may change about the columns.
         latest_by: columns that say which row of a key wins; empty for no deduplication.
         table_checks: conditions on the whole candidate beyond those that follow from the contract.
-        max_rejected: share of rejected rows (0..1) above which nothing is written.
+        max_rejected: share of rejected rows (0..1) of any partition above which it is not written.
+        on_bad_partition: whether a partition that fails a blocking check keeps the others of its run from being
+            published (`block`) or only itself (`isolate`).
         owners: teams (`team:x`) or e-mail addresses.
         tags: Dagster tags.
         freshness: Dagster freshness policy.
         code_version: changes when the transform's meaning changes; by default a hash of its code and contract.
+        change_feed: whether the table keeps which rows each version inserted, updated and deleted.
+        care: how the table is maintained as declared; None for the default of its layer.
     """
 
     layer: Layer
@@ -58,14 +71,18 @@ class Table:
     inputs: Mapping[str, dg.AssetIn]
     partitions: dg.PartitionsDefinition[Any] | None = None
     mode: WriteMode = "replace"
+    absent: AbsentKeys = "keep"
     schema_evolution: SchemaEvolution = "strict"
     latest_by: tuple[str, ...] = ()
     table_checks: tuple[TableCheck, ...] = ()
     max_rejected: float = 0.05
+    on_bad_partition: OnBadPartition = "block"
     owners: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     freshness: dg.FreshnessPolicy | None = None
     code_version: str | None = None
+    change_feed: bool = False
+    care: Maintenance | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the transform alone, as a test does."""
@@ -75,6 +92,28 @@ class Table:
     def contract(self) -> Contract:
         """The compiled contract."""
         return Contract.of(self.model)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The Delta schema of the table: the contract's, whose texts are nullable in a table that rows are merged into.
+
+        Sail can't read NOT NULL texts from files that a MERGE of delta-rs wrote. The contract's rules refuse a NULL
+        before it gets there.
+        """
+        from deltalake import Field, Schema
+        from deltalake.schema import PrimitiveType
+
+        declared = self.contract.delta_schema()
+        if self.mode not in ("merge", "scd2"):
+            return declared
+        return Schema(
+            [
+                item
+                if isinstance(item.type, PrimitiveType) and item.type.type not in ("string", "binary")
+                else Field(item.name, item.type, nullable=True, metadata=item.metadata)
+                for item in declared.fields
+            ]
+        )
 
     @property
     def path(self) -> tuple[str, str, str]:
@@ -125,9 +164,28 @@ class Table:
         return self.code_version or code_version_of(self.transform, self.contract)
 
     @property
+    def maintenance(self) -> Maintenance:
+        """How the table is maintained."""
+        return self.care or (BRONZE if self.layer == "bronze" else DERIVED)
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """Delta properties that the declaration asks for."""
+        return CHANGE_FEED if self.change_feed else {}
+
+    @property
     def partition_columns(self) -> dict[str, str]:
         """Column by partition dimension."""
         return self.contract.partition_columns
+
+    @cached_property
+    def history(self) -> History | None:
+        """The columns of the history that the table keeps; None for a table of another mode."""
+        if self.mode != "scd2":
+            return None
+        columns = self.contract.history_columns
+        key = tuple(name for name in self.contract.key if name != columns["valid_from"])
+        return History(key, **columns, absent=self.absent)
 
     def select(self, keys: Any) -> Slice:
         """The slice of some partition keys."""
@@ -149,6 +207,11 @@ class Table:
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise DeclarationError(f"{self.label}: checks {repeated} are declared twice")
         return checks
+
+    def reads_alike(self, source: Table, parameter: str) -> bool:
+        """Whether every partition is made from the same partition of an input."""
+        mapping = self.inputs[parameter].partition_mapping
+        return self.partitions is not None and source.partitions == self.partitions and mapping is None
 
     @property
     def reads(self) -> frozenset[str]:
@@ -175,9 +238,50 @@ class Table:
             )
         if (self.mode == "merge" or self.latest_by) and not self.contract.key:
             raise DeclarationError(f"{self.label}: merge and latest_by need a key; declare Config.unique")
+        if self.on_bad_partition not in get_args(OnBadPartition):
+            raise DeclarationError(
+                f"{self.label}: on_bad_partition is {self.on_bad_partition!r}; it is one of {get_args(OnBadPartition)}"
+            )
+        if self.on_bad_partition == "isolate" and self.partitions is None:
+            raise DeclarationError(f"{self.label}: on_bad_partition='isolate' needs partitions; declare some")
+        self._validate_history()
         if not 0 <= self.max_rejected <= 1:
             raise DeclarationError(f"{self.label}: max_rejected is a share between 0 and 1, not {self.max_rejected}")
+        kept = self.maintenance
+        if kept.archive_after_days is not None and self.layer != "bronze":
+            raise DeclarationError(f"{self.label}: only bronze is archived; the other layers can be made from it again")
+        orderable = set(self.contract.column_names) - set(self.partition_columns.values())
+        if strange := sorted(set(kept.z_order) - orderable):
+            raise DeclarationError(
+                f"{self.label}: z_order names {strange}; it takes columns of the contract that are no partition columns"
+            )
         _ = self.checks
+
+    def _validate_history(self) -> None:
+        columns = self.contract.history_columns
+        if self.mode != "scd2":
+            if columns:
+                raise DeclarationError(
+                    f"{self.label}: its contract has the history columns {sorted(columns.values())}, which only "
+                    f"mode='scd2' fills; the mode is {self.mode!r}"
+                )
+            if self.absent != "keep":
+                raise DeclarationError(f"{self.label}: absent={self.absent!r} needs mode='scd2'")
+            return
+        if len(columns) < len(_HISTORY) or columns["valid_from"] not in self.contract.key or len(self.contract.key) < 2:
+            raise DeclarationError(
+                f"{self.label}: mode='scd2' needs a contract that extends Versioned and names its key and valid_from "
+                f"in Config.unique; {self.contract.name} has history columns {columns} and the key {self.contract.key}"
+            )
+        if self.layer == "bronze":
+            raise DeclarationError(f"{self.label}: bronze keeps every file as it arrived; keep the history in silver")
+        if strays := sorted(set(self.partition_columns.values()) - set(self.contract.key)):
+            raise DeclarationError(
+                f"{self.label}: the history of a key has to be in one partition, but {strays} are not part of the key "
+                f"{self.contract.key}; declare no partitions"
+            )
+        if self.partitions is not None and self.absent == "close":
+            raise DeclarationError(f"{self.label}: absent='close' takes full snapshots; declare no partitions")
 
 
 def input_key(asset_in: dg.AssetIn) -> dg.AssetKey:

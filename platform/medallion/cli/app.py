@@ -11,8 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 from medallion.cli import quarantine
+from medallion.cli.diff import changes, diff
 from medallion.cli.doctor import doctor
 from medallion.cli.domain import generate, land
+from medallion.cli.history import history, restore
+from medallion.cli.maintain import maintain, unarchive
+from medallion.cli.migrate import migrate
 from medallion.cli.output import Explained
 from medallion.cli.run import run
 from medallion.cli.show import show
@@ -41,8 +45,15 @@ app.command("generate")(generate)
 app.command("run")(run)
 app.command("tables")(tables)
 app.command("show")(show)
+app.command("history")(history)
+app.command("diff")(diff)
+app.command("changes")(changes)
+app.command("restore")(restore)
 app.add_typer(quarantine.app, name="quarantine")
+app.command("migrate")(migrate)
 app.command("ui")(ui)
+app.command("maintain")(maintain)
+app.command("unarchive")(unarchive)
 app.command("doctor")(doctor)
 
 

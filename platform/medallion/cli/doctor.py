@@ -155,6 +155,14 @@ def _lake(settings: Settings) -> Facts:
     return "ok", f"{settings.lake_uri} can be written"
 
 
+def _commits(settings: Settings) -> Facts:
+    from medallion.cli.lake import lake_of
+    from medallion.delta.conditional_put import require_conditional_put
+
+    require_conditional_put(lake_of(settings))
+    return "ok", f"only one of several writers wins a commit below {settings.lake_uri}"
+
+
 def _landing(settings: Settings) -> Facts:
     from medallion.domains import domain_names
     from medallion.landing import Landing
@@ -242,6 +250,7 @@ _EXAMINATIONS: dict[str, Examination] = {
     "workspace": _workspace,
     "engine": _engine,
     "lake": _lake,
+    "commits": _commits,
     "landing": _landing,
     "candidates": _candidates,
     "instance": _instance,
@@ -252,6 +261,7 @@ _ADVICE = {
     "definitions": "run from the repository's folder; medallion run --verbose shows the whole trace",
     "engine": "set MEDALLION_ENGINE to sail, or to the sc:// address of a server that runs",
     "lake": "check MEDALLION_LAKE and the AWS_* variables",
+    "commits": "use a server with an atomic conditional PUT, or set MEDALLION_LAKE to a folder",
     "landing": "check MEDALLION_LANDING and the AWS_* variables",
     "instance": "check MEDALLION_HOME, and dagster/dagster.yaml below it if you edited it",
 }

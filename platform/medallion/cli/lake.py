@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from medallion.delta.store import DeltaStore
+from medallion.delta.store import DeltaStore, data_files
+from medallion.partitions import WHOLE
 from medallion.quarantine import quarantine_path
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
-
     from medallion.landing import Landing
     from medallion.settings import Settings
     from medallion.tables import Table
@@ -56,34 +55,26 @@ def table_state(store: DeltaStore, table: Table) -> TableState | None:
     delta = store.find(table.path)
     if delta is None:
         return None
-    actions = live_files(delta)
-    columns = [f"partition.{column}" for column in table.partition_columns.values()]
-    values = {tuple(action.get(column) for column in columns) for action in actions if action["num_records"]}
+    files = data_files(delta, WHOLE)
+    columns = list(table.partition_columns.values())
+    values = {tuple(file.partition.get(column) for column in columns) for file in files if file.rows}
     return TableState(
-        rows=sum(action["num_records"] or 0 for action in actions),
-        size=sum(action["size_bytes"] for action in actions),
+        rows=sum(file.rows for file in files),
+        size=sum(file.size for file in files),
         version=delta.version(),
         written=dt.datetime.fromtimestamp(delta.history(1)[0]["timestamp"] / 1000, dt.UTC),
         made=len(values) if columns else 0,
     )
 
 
-def live_files(delta: DeltaTable) -> list[dict[str, Any]]:
-    """The live files of a table: path, size_bytes, num_records and `partition.<column>`."""
-    import pyarrow as pa
-
-    rows: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
-    return rows
-
-
 def quarantined(store: DeltaStore, table: Table) -> dict[str, int]:
     """Rows of a table in quarantine, by slice."""
     delta = store.find(quarantine_path(table.path))
     rows: dict[str, int] = {}
-    for file in live_files(delta) if delta is not None else []:
-        if file["partition.layer"] == table.layer and file["num_records"]:
-            name = file["partition.slice"]
-            rows[name] = rows.get(name, 0) + file["num_records"]
+    for file in data_files(delta, WHOLE) if delta is not None else []:
+        if file.partition["layer"] == table.layer and file.rows:
+            name = str(file.partition["slice"])
+            rows[name] = rows.get(name, 0) + file.rows
     return rows
 
 

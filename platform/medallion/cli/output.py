@@ -153,5 +153,5 @@ def _settings_message(error: ValidationError) -> str:
     for fault in error.errors(include_url=False, include_input=False):
         name = "_".join(str(part) for part in fault["loc"]).upper()
         name = name if name.startswith(("AWS_", "MEDALLION_")) else f"MEDALLION_{name}"
-        faults.append(f"{name}: {fault['msg']}")
+        faults.append(f"{name}: {fault['msg']}" if fault["loc"] else fault["msg"].removeprefix("Value error, "))
     return f"The settings are not valid: {'; '.join(faults)}. Change these environment variables."

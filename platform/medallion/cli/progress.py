@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from medallion.tables import Table
 
 _INTERRUPTED = "DagsterExecutionInterruptedError"
+_TOLD = {
+    "rows_in": "rows_in",
+    "rows_out": "rows_written",
+    "quarantined": "rows_quarantined",
+    "deduplicated": "rows_deduplicated",
+    "failed_checks": "checks_failed",
+}
+"""Numbers of a partition, by the names that the table's have, and where its materialization has them."""
 State = Literal["waiting", "running", "done", "blocked", "failed", "skipped"]
 
 
@@ -50,7 +58,10 @@ class CheckOutcome:
 
 @dataclass
 class TableOutcome:
-    """What became of one table in one run; row counts are None until they are known."""
+    """What became of one table in one run; row counts are None until they are known.
+
+    `partitions` has the numbers of each partition that was published, by its key.
+    """
 
     table: Table
     state: State = "waiting"
@@ -59,6 +70,7 @@ class TableOutcome:
     quarantined: int | None = None
     deduplicated: int | None = None
     version: int | None = None
+    partitions: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[CheckOutcome] = field(default_factory=list)
     seconds: float | None = None
     cause: Cause | None = None
@@ -89,6 +101,7 @@ class TableOutcome:
             "quarantined": self.quarantined,
             "deduplicated": self.deduplicated,
             "version": self.version,
+            "partitions": self.partitions,
             "seconds": self.seconds,
             "checks": [
                 {"name": c.name, "passed": c.passed, "blocks": c.blocks, "metadata": dict(c.metadata)}
@@ -131,7 +144,9 @@ class RunOutcome:
             if kind == Kind.STEP_START:
                 outcome.state, outcome._began = "running", time.perf_counter()
             elif kind == Kind.ASSET_CHECK_EVALUATION:
-                outcome.checks.append(_check(outcome.table, event.asset_check_evaluation_data))
+                # The result on the whole write names the partitions that fail, each of which has one of its own.
+                if event.asset_check_evaluation_data.partition is None:
+                    outcome.checks.append(_check(outcome.table, event.asset_check_evaluation_data))
             elif kind == Kind.ASSET_MATERIALIZATION:
                 _materialized(outcome, event)
             elif kind in (Kind.STEP_SUCCESS, Kind.STEP_FAILURE, Kind.STEP_SKIPPED):
@@ -216,18 +231,22 @@ def _check(table: Table, evaluation: Any) -> CheckOutcome:
 
 
 def _materialized(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
-    """A range run tells one materialization per partition, each with the numbers of the whole write."""
-    if outcome.rows_out is not None:
-        return
+    """A range run tells one materialization per partition, each with the numbers of its own."""
     told = event.step_materialization_data.materialization.metadata
     metadata: dict[str, Any] = {key: value.value for key, value in told.items()}
-    outcome.rows_out = metadata.get("rows_written")
-    outcome.quarantined = metadata.get("rows_quarantined")
-    outcome.deduplicated = metadata.get("rows_deduplicated")
+    outcome.rows_out = _sum(outcome.rows_out, metadata.get("rows_written"))
+    outcome.quarantined = _sum(outcome.quarantined, metadata.get("rows_quarantined"))
+    outcome.deduplicated = _sum(outcome.deduplicated, metadata.get("rows_deduplicated"))
     outcome.version = metadata.get("delta/version")
-    outcome.rows_in = metadata.get("rows_in")
-    if outcome.rows_in is None and outcome.table.reads_arrivals and outcome.rows_out is not None:
+    outcome.rows_in = _sum(outcome.rows_in, metadata.get("rows_in"))
+    if event.partition is not None:
+        outcome.partitions[event.partition] = {name: metadata[key] for name, key in _TOLD.items() if key in metadata}
+    if outcome.table.reads_arrivals and outcome.rows_out is not None:
         outcome.rows_in = outcome.rows_out + (outcome.quarantined or 0) + (outcome.deduplicated or 0)
+
+
+def _sum(before: int | None, more: int | None) -> int | None:
+    return before if more is None else (before or 0) + more
 
 
 def _finish(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
@@ -236,7 +255,7 @@ def _finish(outcome: TableOutcome, event: dg.DagsterEvent) -> None:
     outcome.seconds = round(time.perf_counter() - outcome._began, 3)
     if event.event_type == Kind.STEP_SKIPPED:
         outcome.state, outcome.seconds = "skipped", None
-    elif any(check.blocks for check in outcome.failed_checks):
+    elif outcome.rows_out is None and any(check.blocks for check in outcome.failed_checks):
         broken = [check for check in outcome.failed_checks if check.blocks]
         outcome.state = "blocked"
         outcome.cause = Cause("nothing was published, " + "; ".join(_complaint(check) for check in broken))

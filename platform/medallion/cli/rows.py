@@ -49,6 +49,8 @@ def print_rows(console: Console, names: Sequence[str], rows: Sequence[Sequence[A
 
 def cell(value: Any) -> Text:
     """A value as people read it."""
+    if isinstance(value, Text):
+        return value
     if value is None:
         return Text("null", style="bright_black")
     if isinstance(value, dt.datetime):

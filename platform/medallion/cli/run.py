@@ -163,6 +163,9 @@ def run_selection(
 def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str | None) -> list[PlannedRun]:
     """The runs that make some tables, domain by domain.
 
+    Named partitions are one run, so that each table gets them in one commit or not at all. What has landed is one run
+    per contiguous range, so that a bad range does not keep the others from being made.
+
     Args:
         platform: the definitions.
         tables: what is selected.
@@ -173,12 +176,12 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
         LandingError: nothing has landed for any of them.
     """
     from medallion.landing import Landing, LandingError
-    from medallion.planning import by_domain, common_partitions, landed_keys, parse_keys, plan_runs
+    from medallion.planning import by_domain, common_partitions, landed_keys, parse_keys, plan_run, plan_runs
 
     domains = by_domain(tables)
     if partitions is not None:
         named = parse_keys(partitions, _named_partitions(domains))
-        return [run for own in domains for run in plan_runs(own, named)]
+        return [run for own in domains for run in plan_run(own, named)]
     landing = Landing(platform.settings.landing_uri, platform.settings.storage_options)
     plan: list[PlannedRun] = []
     empty: list[str] = []

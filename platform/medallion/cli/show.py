@@ -56,7 +56,7 @@ def show(
     settings = Settings()
     store = lake_of(settings)
     found = table_named(table, tables_of(settings))
-    delta = candidate_of(store, found) if candidate else opened(store, found, version)
+    delta = candidate_of(store, found) if candidate else store.open(found.path, version)
     names, rows, total = query(delta, found.name, sql, limit) if sql else first_rows(delta, limit, candidate)
     if not sql and not candidate and found.contract.key and total is not None and total <= _SORTED_ROWS:
         key = ", ".join(f'"{column}"' for column in found.contract.key)
@@ -69,21 +69,6 @@ def show(
     print_rows(console, names, rows, f"Choose columns: medallion show {found.label} --sql 'select … from {found.name}'")
     of = f"{count(len(rows))} of {count(total)} rows" if total is not None else f"{count(len(rows))} rows"
     console.print(f"[bright_black]{of}[/]")
-
-
-def opened(store: DeltaStore, table: Table, version: int | None) -> DeltaTable:
-    """A table, or one version of it.
-
-    Raises:
-        TableMissingError: it was never written.
-        QueryError: it has no such version.
-    """
-    newest = store.open(table.path)
-    if version is None:
-        return newest
-    if version > newest.version():
-        raise QueryError(f"{table.label} has no version {version}; the newest is {newest.version()}.")
-    return store.open(table.path, version)
 
 
 def candidate_of(store: DeltaStore, table: Table) -> DeltaTable:
@@ -105,8 +90,9 @@ def candidate_of(store: DeltaStore, table: Table) -> DeltaTable:
 
 def first_rows(delta: DeltaTable, limit: int, candidate: bool = False) -> tuple[list[str], list[list[Any]], int]:
     """Some rows of a table, and how many it has; of a candidate, the rejected ones first."""
-    from medallion.cli.lake import live_files
     from medallion.delta.staging import OUTCOME, REJECTED
+    from medallion.delta.store import data_files
+    from medallion.partitions import WHOLE
 
     names: list[str] = []
     rows: list[list[Any]] = []
@@ -117,7 +103,7 @@ def first_rows(delta: DeltaTable, limit: int, candidate: bool = False) -> tuple[
             rows.extend(list(row.values()) for row in batch.slice(0, limit - len(rows)).to_pylist())
             if len(rows) >= limit:
                 break
-    return names, rows, sum(file["num_records"] or 0 for file in live_files(delta))
+    return names, rows, sum(file.rows for file in data_files(delta, WHOLE))
 
 
 def query(delta: DeltaTable, name: str, sql: str, limit: int) -> tuple[list[str], list[list[Any]], int | None]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medallion.delta.protocol import require_own_files
 from medallion.delta.staging import OUTCOME, PASSED
 from medallion.delta.store import DeltaStore, column_types
 from medallion.partitions import WHOLE, Slice
@@ -84,11 +85,13 @@ def read_spark(
 
     Raises:
         TableMissingError: it was never written.
+        UnsupportedTableError: another writer gave it a feature that the engine can't read.
         SliceError: the slice can't be expressed on the table's columns.
     """
     from medallion.engine.frames import read_delta
 
     table = store.open(path)
+    require_own_files("/".join(path), table)
     frame = read_delta(spark, store.uri(path), table.version())
     condition = selection.bind(column_types(table.schema())).column_expression()
     if condition is not None:

@@ -10,14 +10,19 @@ from dagster_deltalake import DeltaLakeIOManager
 from dagster_deltalake.config import AzureConfig, ClientConfig, GcsConfig, S3Config
 
 from medallion.candidate import Candidate
+from medallion.delta.archive import require_not_archived
+from medallion.delta.conditional_put import require_conditional_put
 from medallion.delta.frames import empty, frame_types, is_spark_type, load, read_spark, stage_writer, streamed
 from medallion.delta.publish import Write, publish
 from medallion.delta.report import COLUMN_SCHEMA, output_metadata
+from medallion.delta.snapshots import Snapshots
 from medallion.delta.staging import OUTCOME, write_stage
 from medallion.delta.store import DeltaStore, TableMissingError
 from medallion.engine.resource import SparkEngine
+from medallion.faults import Fault, fault
 from medallion.partitions import WHOLE, Slice, SliceError, slice_of
 from medallion.quarantine import replace_slices
+from medallion.run_partitions import announce_only, read_keys, run_keys
 
 MODE, KEYS, EVOLUTION, PARTITION_BY = (
     "medallion/mode",
@@ -43,20 +48,22 @@ class LakeIOManager(DeltaLakeIOManager):
         return []
 
     def create_io_manager(self, context: Any) -> "LakeStorage":  # type: ignore[override]  # noqa: ARG002
-        """Make the IO manager of a run."""
+        """Make the IO manager of a run, unless two writers could win the same commit on its store."""
         store = DeltaStore(
             root=self.root_uri.rstrip("/"),
             storage_options=delta_options(self.storage_options, self.client_options),
             table_config=self.table_config or {},
         )
+        require_conditional_put(store)
         return LakeStorage(store, self.engine)
 
 
 class LakeStorage(dg.IOManager):
-    """The IO manager of a run; assets stage and audit through its `store` and `engine`."""
+    """The IO manager of a run; assets read its `snapshots`, write to its `store` and compute in its `engine`."""
 
     def __init__(self, store: DeltaStore, engine: SparkEngine) -> None:
         self.store = store
+        self.snapshots = Snapshots(store.root, store.storage_options, store.table_config)
         self.engine = engine
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
@@ -64,6 +71,7 @@ class LakeStorage(dg.IOManager):
         candidate = obj if isinstance(obj, Candidate) else self._stage(context, obj)
         started = time.perf_counter()
         write = candidate.write
+        self.snapshots.forget(write.table)
         published = publish(write)
         if candidate.rejected is not None:
             replace_slices(self.store, candidate.rejected)
@@ -74,6 +82,9 @@ class LakeStorage(dg.IOManager):
             # Dagster repeats output metadata for every partition; the asset gives the columns to the last one only.
             del metadata[COLUMN_SCHEMA]
         context.add_output_metadata(metadata)
+        if context.has_asset_partitions:
+            announce_only(context, write.selection.keys)
+        fault(Fault.BEFORE_EVENT, write.table)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the slice that the partition mapping selects, the declared columns only."""
@@ -81,10 +92,12 @@ class LakeStorage(dg.IOManager):
         path = tuple(context.asset_key.path)
         columns = (context.definition_metadata or {}).get("columns")
         selection = _input_slice(context)
+        if path[0] == "bronze":
+            require_not_archived(self.snapshots, path, selection)
         try:
             if is_spark_type(kind):
-                return read_spark(self.engine.spark_session, self.store, path, selection, columns)
-            return load(kind, self.store.open(path), selection, columns)
+                return read_spark(self.engine.spark_session, self.snapshots, path, selection, columns)
+            return load(kind, self.snapshots.open(path), selection, columns)
         except TableMissingError:
             if selection.boxes:
                 raise
@@ -98,7 +111,7 @@ class LakeStorage(dg.IOManager):
         started = time.perf_counter()
         metadata = _plain(context.definition_metadata)
         path = tuple(context.asset_key.path)
-        keys = tuple(context.asset_partition_keys) if context.has_asset_partitions else ()
+        keys = tuple(run_keys(context.step_context))
         expression = metadata.get("partition_expr")
         selection = WHOLE
         if context.has_asset_partitions:
@@ -121,6 +134,7 @@ class LakeStorage(dg.IOManager):
         staged = {item.name: item for item in stage.schema.fields}
         schema = Schema([_nullable(staged[name]) for name in names if name != OUTCOME])
         run_id = context.run_id
+        root_run_id = context.step_context.dagster_run.root_run_id or run_id
         write = Write(
             stage=stage,
             selection=selection,
@@ -129,12 +143,12 @@ class LakeStorage(dg.IOManager):
             mode=mode,
             keys=tuple(metadata.get(KEYS, ())),
             evolution=metadata.get(EVOLUTION, "strict"),
-            transactions=transactions(mode, "/".join(path), run_id, keys),
+            transactions=transactions(mode, "/".join(path), root_run_id, keys),
             commit=commit_metadata("/".join(path), run_id, keys, None),
         )
         rows = {keys[0]: stage.rows("passed")} if len(keys) == 1 else {}
         extra = {"dagster/partition_row_count": rows[keys[0]]} if rows else {}
-        return Candidate(write, None, time.perf_counter() - started, extra, rows)
+        return Candidate(write, None, time.perf_counter() - started, extra)
 
 
 def delta_options(storage: Any, client: ClientConfig | None = None) -> dict[str, str]:
@@ -161,10 +175,14 @@ _DELTA_NAMES = {"endpoint": "endpoint_url", "token": "session_token"}
 
 
 def transactions(mode: str, table: str, run_id: str, keys: Sequence[str]) -> tuple[str, ...]:
-    """Names that make an append happen once per run and partition."""
+    """Names that make an append happen once per run and partition; a re-execution goes by the id of its root run."""
     if mode != "append":
         return ()
     return tuple(f"medallion:{table}:{run_id}:{key}" for key in keys or ("table",))
+
+
+PARTITIONS = "dagster/partitions"
+"""In a commit: the partition keys it wrote, as a JSON list; empty for a table without partitions."""
 
 
 def commit_metadata(
@@ -174,7 +192,7 @@ def commit_metadata(
     return {
         "dagster/run_id": run_id,
         "dagster/asset_key": table,
-        "dagster/partitions": ",".join(keys),
+        PARTITIONS: json.dumps(list(keys)),
         "dagster/code_version": code_version or "",
         "medallion/audit": json.dumps(audit or {}, sort_keys=True),
     }
@@ -193,7 +211,7 @@ def _input_slice(context: dg.InputContext) -> Slice:
         )
     if reads_whole(context.step_context, context.asset_key):
         return WHOLE
-    return slice_of(context.asset_partitions_def, context.asset_partition_keys, expression)
+    return slice_of(context.asset_partitions_def, read_keys(context.step_context, context.name), expression)
 
 
 def reads_whole(step: Any, upstream: dg.AssetKey) -> bool:

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from medallion.delta.schema import SchemaEvolution, check_evolution
-from medallion.delta.staging import OUTCOME, PASSED, Stage, StagedFile
+from medallion.delta.change_feed import require_properties
+from medallion.delta.evolve import MIGRATION, add_actions, described, evolve, overwrite
+from medallion.delta.protocol import require_writable
+from medallion.delta.scd2 import Batch, History, merge_history
+from medallion.delta.schema import ColumnChange, SchemaEvolution, check_evolution, evolved
+from medallion.delta.staging import OUTCOME, PASSED, WRITE_ID, Stage, StagedFile
 from medallion.delta.store import DeltaStore, column_types, data_files
+from medallion.faults import Fault, fault
 from medallion.partitions import WHOLE, BoundSlice, Slice, SliceError, parse_file_value
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
 
-WriteMode = Literal["replace", "append", "merge"]
-_ATTEMPTS = 12
+WriteMode = Literal["replace", "append", "merge", "scd2"]
+WRITE_MODE = "medallion/mode"
+"""Commit metadata that says how, which Delta's own operation does not: files that enter by reference are a WRITE."""
+_RUN = ("dagster/run_id", "dagster/asset_key")
+_PATIENCE_SECONDS = 120.0
 _LONGEST_WAIT_SECONDS = 2.0
 
 
 class WriteConflictError(RuntimeError):
-    """Other writers won every attempt; nothing was written."""
+    """Other writers won every attempt for two minutes; nothing was written."""
 
 
 class DuplicateKeyError(ValueError):
@@ -38,11 +48,13 @@ class Write:
         selection: the rows of the table that the write may touch.
         schema: columns of the table, in order.
         partition_by: physical partition columns if the table is new.
-        mode: `replace` the slice, `append` to the table, `merge` by key.
-        keys: key columns of a merge.
+        mode: `replace` the slice, `append` to the table, `merge` by key, or `scd2`, which keeps the history.
+        keys: key columns of a merge; with `valid_from` those of a history.
+        history: the columns of the history that `scd2` keeps.
         evolution: what may change about the columns.
         transactions: names that make an append happen once; one per partition.
         commit: custom metadata of the commit.
+        properties: Delta properties that the table is to have, such as a change data feed.
     """
 
     stage: Stage
@@ -51,9 +63,11 @@ class Write:
     partition_by: tuple[str, ...]
     mode: WriteMode = "replace"
     keys: tuple[str, ...] = ()
+    history: History | None = None
     evolution: SchemaEvolution = "strict"
     transactions: tuple[str, ...] = ()
     commit: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def table(self) -> tuple[str, ...]:
@@ -79,7 +93,7 @@ class Published:
     Attributes:
         table: the table after the write.
         version: Delta version of the table that holds the rows.
-        operation: `replace`, `append`, `merge`, or `skipped` for an append that had been committed before.
+        operation: `replace`, `append`, `merge`, `scd2`, or `skipped` for an append that had been committed before.
         metrics: inserted, updated, added and removed counts, by name.
         kept: staged files that are part of the table now.
     """
@@ -94,85 +108,136 @@ class Published:
 def publish(write: Write) -> Published:
     """Publish a stage in one commit; on any error the table is as it was.
 
+    A lost race is run again with back-off. A commit whose answer got lost is found by its write id and not repeated.
+
     Raises:
         SchemaError: the columns differ in a way the evolution mode refuses.
         SliceError: passed rows are outside of the slice, or it can't be expressed on the table's columns.
         DuplicateKeyError: rows to merge share a key.
+        UnsupportedTableError: another writer gave the table a rule that the commit would not keep.
         WriteConflictError: concurrent writers won every attempt.
     """
-    from deltalake.exceptions import CommitFailedError
+    from deltalake.exceptions import CommitFailedError, DeltaError
 
-    if write.mode == "merge":
+    if write.mode in ("merge", "scd2"):
         _require_unique_keys(write)
-    for attempt in range(_ATTEMPTS):
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for attempt in itertools.count():
         table = _open_or_create(write)
+        version = table.version()
         try:
-            return _attempt(write, table)
-        except CommitFailedError as error:
-            if attempt + 1 == _ATTEMPTS:
-                raise WriteConflictError(
-                    f"{write.name} slice {write.selection.label}: other writers won {_ATTEMPTS} commits in a row, "
-                    f"the last with: {error}; nothing was written, run it again"
-                ) from error
-        time.sleep(min(_LONGEST_WAIT_SECONDS, 0.02 * 2**attempt) * random.uniform(0.5, 1))
+            published = _attempt(write, table)
+        except (DeltaError, OSError) as error:
+            done = _landed(write, version)
+            if done is None:
+                if not isinstance(error, CommitFailedError):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise WriteConflictError(
+                        f"{write.name} slice {write.selection.label}: other writers won each of {attempt + 1} attempts "
+                        f"to commit, the last with: {error}; nothing was written, run it again"
+                    ) from error
+                time.sleep(min(_LONGEST_WAIT_SECONDS, 0.02 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1))
+                continue
+            published = done
+        fault(Fault.AFTER_COMMIT, write.table)
+        return published
     raise AssertionError("unreachable")
 
 
+def _landed(write: Write, since: int) -> Published | None:
+    """The write, if a commit after a version is its own: the answer got lost, or something failed after it.
+
+    Without this look an object store's repetition of a PUT would lose the race against itself, and the retry would
+    double an append or discard the files that the table has taken over.
+    """
+    store = write.stage.store
+    newest = store.open(write.table)
+    newer = newest.version() - since
+    own = [commit for commit in newest.history(newer) if commit.get(WRITE_ID) == write.stage.name] if newer else []
+    if not own:
+        return None
+    table = store.open(write.table, version=own[0]["version"])
+    live = {file.path for file in data_files(table, WHOLE)}
+    kept = tuple(file for file in write.stage.select(PASSED) if f"{write.stage.name}/{file.path}" in live)
+    metrics = {"rows_written": write.stage.rows(PASSED)}
+    if write.mode == "merge":
+        metrics = _merge_counts(own[0]["operationMetrics"])
+    return Published(table, table.version(), write.mode, metrics, kept)
+
+
 def _attempt(write: Write, table: DeltaTable) -> Published:
+    require_properties(write.name, table, write.properties)
     whole = write.selection.is_whole and write.mode == "replace"
-    for column in check_evolution(write.name, table.schema(), write.schema, write.evolution, whole):
-        table.alter.add_columns(_nullable(column))
-        table.update_incremental()
+    physical = table.metadata().partition_columns
+    aligned = list(write.partition_by) == physical and write.selection.columns <= set(physical)
+    changes = check_evolution(write.name, table.schema(), write.schema, write.evolution, whole, physical)
+    if whole and aligned and (changes or write.evolution == "replace"):
+        return _replace_all(write, table)
+    if changes and not (whole and write.evolution == "replace"):
+        _evolve(write, table, changes)
     if write.mode == "merge":
         return _merge(write, table)
+    if write.mode == "scd2":
+        return _keep_history(write, table)
     if write.mode == "append" and (done := _already_appended(write, table)):
         return done
-    physical = table.metadata().partition_columns
-    if list(write.partition_by) == physical and write.selection.columns <= set(physical):
-        return _swap_files(write, table)
-    return _rewrite(write, table)
+    return _swap_files(write, table) if aligned else _rewrite(write, table)
+
+
+def _evolve(write: Write, table: DeltaTable, changes: Sequence[ColumnChange]) -> None:
+    """Give the table the columns of the write in a commit of its own, which does no harm if the write then fails."""
+    predicate = write.selection.bind(column_types(table.schema())).sql()
+    if predicate is not None:
+        _require_no_row_outside(write, predicate)
+    run = {key: value for key, value in write.commit.items() if key in _RUN}
+    target = evolved(table.schema(), write.schema)
+    evolve(write.stage.store, write.table, table, target, changes, {**run, MIGRATION: described(changes)})
+
+
+def _replace_all(write: Write, table: DeltaTable) -> Published:
+    """Publish without copying what is to be all of the table, columns included."""
+    passed = write.stage.select(PASSED)
+    schema = write.schema if write.evolution == "replace" else evolved(table.schema(), write.schema)
+    removed = len(data_files(table, WHOLE))
+    adds = list(add_actions(passed, write.stage.name, write.partition_by))
+    version = overwrite(table, adds, schema, write.partition_by, _commit(write, retries=0))
+    metrics = {"files_added": len(passed), "files_removed": removed, "rows_written": sum(f.rows for f in passed)}
+    return Published(table, version, write.mode, metrics, kept=tuple(passed))
 
 
 def _open_or_create(write: Write) -> DeltaTable:
     """The table, made empty if there is none, so that the first rows are checked like all later ones."""
     from deltalake import DeltaTable
+    from deltalake.exceptions import CommitFailedError
 
     store = write.stage.store
     table = store.find(write.table)
     if table is not None:
+        require_writable(write.name, table, write.mode)
         return table
-    DeltaTable.create(
-        store.uri(write.table),
-        write.schema,
-        mode="ignore",
-        partition_by=list(write.partition_by) or None,
-        storage_options=dict(store.storage_options),
-        configuration=dict(store.table_config) or None,
-    )
+    with suppress(CommitFailedError):  # a rival made it, or its answer got lost; if neither, opening it fails
+        DeltaTable.create(
+            store.uri(write.table),
+            write.schema,
+            mode="ignore",
+            partition_by=list(write.partition_by) or None,
+            storage_options=dict(store.storage_options),
+            configuration={**store.table_config, **write.properties} or None,
+        )
+    fault(Fault.AFTER_CREATE, write.table)
     return store.open(write.table)
 
 
 def _swap_files(write: Write, table: DeltaTable) -> Published:
     """Publish without copying: the staged files themselves enter the table, the slice's old files leave it."""
-    from deltalake.transaction import AddAction, RemoveAction
+    from deltalake.transaction import RemoveAction
 
     passed = write.stage.select(PASSED)
-    retyped = write.mode == "replace" and write.selection.is_whole and write.evolution == "replace"
-    types = column_types(write.schema if retyped else table.schema())
+    types = column_types(table.schema())
     _require_inside(write, write.selection.bind(types), types, passed)
-    adds = [
-        AddAction(
-            path=f"{write.stage.name}/{file.path}",
-            size=file.size,
-            partition_values={column: file.partition[column] for column in write.partition_by},
-            modification_time=file.modified,
-            data_change=True,
-            stats=file.stats,
-        )
-        for file in passed
-    ]
     removes = []
-    if write.mode == "replace" and not retyped:
+    if write.mode == "replace":
         now = int(time.time() * 1000)
         removes = [
             RemoveAction(
@@ -186,15 +251,15 @@ def _swap_files(write: Write, table: DeltaTable) -> Published:
         ]
     version = table.version()
     table.create_write_transaction(
-        [*adds, *removes],
-        mode="overwrite" if retyped else "append",
-        schema=write.schema if retyped else table.schema(),
+        [*add_actions(passed, write.stage.name, write.partition_by), *removes],
+        mode="append",
+        schema=table.schema(),
         partition_by=list(write.partition_by),
         # Without retries a commit means: nobody changed the table since its files were listed above.
         commit_properties=_commit(write, retries=0),
     )
     table.update_incremental()
-    metrics = {"files_added": len(adds), "files_removed": len(removes), "rows_written": sum(f.rows for f in passed)}
+    metrics = {"files_added": len(passed), "files_removed": len(removes), "rows_written": sum(f.rows for f in passed)}
     return Published(table, version + 1, write.mode, metrics, kept=tuple(passed))
 
 
@@ -249,13 +314,37 @@ def _merge(write: Write, table: DeltaTable) -> Published:
         merger = merger.when_matched_update_all(predicate=differs)
     metrics = merger.when_not_matched_insert_all().execute()
     table.update_incremental()
-    counts = {
+    return Published(table, table.version(), "merge", _merge_counts(metrics))
+
+
+def _merge_counts(metrics: Mapping[str, int]) -> dict[str, int]:
+    return {
         "rows_inserted": metrics["num_target_rows_inserted"],
         "rows_updated": metrics["num_target_rows_updated"],
         "files_added": metrics["num_target_files_added"],
         "files_removed": metrics["num_target_files_removed"],
     }
-    return Published(table, table.version(), "merge", counts)
+
+
+def _keep_history(write: Write, table: DeltaTable) -> Published:
+    """Bring the staged rows into the history of their keys."""
+    if write.history is None:
+        raise ValueError(f"{write.name}: mode scd2 needs a contract that extends Versioned; declare it with @silver")
+    predicate = write.selection.bind(column_types(table.schema())).sql()
+    if predicate is not None:
+        _require_no_row_outside(write, predicate)
+    batch = Batch(
+        name=f"{write.name} slice {write.selection.label}",
+        columns=write.columns,
+        passed=lambda columns: _arrow(
+            write.stage.delta.scan(columns=list(columns), predicate=f"{OUTCOME} = '{PASSED}'")
+        ),
+        seen=lambda columns: _arrow(write.stage.delta.scan(columns=list(columns))),
+        stored=lambda columns: _arrow(table.scan(columns=list(columns), predicate=predicate)),
+    )
+    metrics = merge_history(table, write.history, batch, lambda: _commit(write, retries=0))
+    table.update_incremental()
+    return Published(table, table.version(), "scd2", metrics)
 
 
 def _already_appended(write: Write, table: DeltaTable) -> Published | None:
@@ -329,17 +418,12 @@ def _arrow(stream: Any) -> Any:
 def _commit(write: Write, retries: int) -> CommitProperties:
     from deltalake import CommitProperties, Transaction
 
+    fault(Fault.BEFORE_COMMIT, write.table)
     return CommitProperties(
-        custom_metadata=dict(write.commit),
+        custom_metadata={**write.commit, WRITE_ID: write.stage.name, WRITE_MODE: write.mode},
         max_commit_retries=retries,
         app_transactions=[Transaction(name, 1, None) for name in write.transactions] or None,
     )
-
-
-def _nullable(column: Any) -> Any:
-    from deltalake import Field
-
-    return Field(column.name, column.type, nullable=True, metadata=column.metadata)
 
 
 def _quoted(name: str) -> str:

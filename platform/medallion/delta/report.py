@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,7 +11,9 @@ import dagster as dg
 from medallion.delta.publish import Published, Write
 
 if TYPE_CHECKING:
-    from deltalake import Schema
+    from deltalake import DeltaTable, Schema
+
+    from medallion.delta.store import DeltaStore
 
 COLUMN_SCHEMA = "dagster/column_schema"
 
@@ -23,26 +26,39 @@ def output_metadata(write: Write, published: Published, seconds: float) -> dict[
         published: what was.
         seconds: from the first input read to the commit.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = published.table
-    actions = pa.table(table.get_add_actions(flatten=True))
     rows_written = write.stage.rows("passed") if published.operation != "skipped" else 0
     return {
-        "dagster/row_count": int(pc.sum(actions["num_records"]).as_py() or 0),
-        "dagster/size_bytes": int(pc.sum(actions["size_bytes"]).as_py() or 0),
-        COLUMN_SCHEMA: column_schema(table.schema(), write.keys),
-        "dagster/uri": write.stage.store.uri(write.table),
-        "dagster/table_name": ".".join(write.table),
+        **table_metadata(write.stage.store, write.table, published.table, write.keys),
         "delta/version": published.version,
         "delta/operation": published.operation,
-        "delta/files": actions.num_rows,
         "slice": write.selection.label,
         "rows_written": rows_written,
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows_written / seconds) if seconds > 0 else 0,
         **{f"delta/{name}": value for name, value in published.metrics.items()},
+    }
+
+
+def table_metadata(store: DeltaStore, path: Sequence[str], table: DeltaTable, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Dagster's standard table metadata.
+
+    Args:
+        store: where the table is.
+        path: the table.
+        table: opened at the version that the metadata is of.
+        keys: its key columns.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    actions = pa.table(table.get_add_actions(flatten=True))
+    return {
+        "dagster/row_count": int(pc.sum(actions["num_records"]).as_py() or 0),
+        "dagster/size_bytes": int(pc.sum(actions["size_bytes"]).as_py() or 0),
+        COLUMN_SCHEMA: column_schema(table.schema(), keys),
+        "dagster/uri": store.uri(path),
+        "dagster/table_name": ".".join(path),
+        "delta/files": actions.num_rows,
     }
 
 

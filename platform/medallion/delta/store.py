@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from medallion.delta.protocol import UnsupportedTableError, deleted_rows, require_readable, unreadable
 from medallion.object_store import delete_tree, open_store
 from medallion.partitions import Slice, parse_file_value
 
@@ -20,6 +21,10 @@ class TableMissingError(LookupError):
     """A table that was never written; the message names it and says how to make it."""
 
 
+class VersionMissingError(LookupError):
+    """A version that a table never had, or whose log is gone; the message says which there are."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """One live data file of a table.
@@ -27,16 +32,32 @@ class DataFile:
     Attributes:
         path: relative to the table, not percent-encoded.
         size: bytes.
-        rows: records in the file.
+        recorded: live records in the file; None if the writer kept no statistics.
         partition: raw partition values of the Delta log by column.
         null_count: NULLs by column, where the writer kept statistics.
+        modified: when it was written, milliseconds since the epoch.
     """
 
     path: str
     size: int
-    rows: int
+    recorded: int | None
     partition: Mapping[str, str | None]
     null_count: Mapping[str, int]
+    modified: int
+
+    @property
+    def rows(self) -> int:
+        """Live records in the file.
+
+        Raises:
+            UnsupportedTableError: the writer kept no statistics, so that the log can't tell.
+        """
+        if self.recorded is None:
+            raise UnsupportedTableError(
+                f"the data file {self.path} has no row count in its table's log, because another writer kept no "
+                "statistics; write it anew with statistics (numRecords), for example by OPTIMIZE where it was made"
+            )
+        return self.recorded
 
 
 @dataclass(frozen=True)
@@ -63,20 +84,39 @@ class DeltaStore:
         return open_store(self.root, self.storage_options)
 
     def find(self, path: Sequence[str], version: int | None = None) -> DeltaTable | None:
-        """The table, or None if there is none yet; any other failure is raised."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
+        """The table, or None if there is none yet; any other failure is raised.
 
+        Raises:
+            VersionMissingError: the table has no such version.
+            UnsupportedTableError: another writer gave it a feature that can't be read here.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        name = "/".join(path)
         try:
-            return DeltaTable(self.uri(path), version=version, storage_options=dict(self.storage_options))
-        except TableNotFoundError:
+            table = DeltaTable(self.uri(path), version=version, storage_options=dict(self.storage_options))
+        except TableNotFoundError as error:
+            # delta-rs says so also of a version that is older than what is left of the log.
+            if version is not None and (newest := self.find(path)) is not None:
+                raise _no_version(name, version, newest) from error
             return None
+        except DeltaError as error:
+            if (refused := unreadable(name, error)) is not None:
+                raise refused from error
+            if version is not None and "LogSegment" in str(error) and (newest := self.find(path)) is not None:
+                raise _no_version(name, version, newest) from error
+            raise
+        require_readable(name, table)
+        return table
 
     def open(self, path: Sequence[str], version: int | None = None) -> DeltaTable:
         """The table.
 
         Raises:
             TableMissingError: it was never written.
+            VersionMissingError: the table has no such version.
+            UnsupportedTableError: another writer gave it a feature that can't be read here.
         """
         table = self.find(path, version)
         if table is None:
@@ -108,6 +148,14 @@ class DeltaStore:
         return delete_tree(self.objects, "/".join(path))
 
 
+def _no_version(name: str, version: int, newest: DeltaTable) -> VersionMissingError:
+    known = [commit["version"] for commit in newest.history()]
+    oldest = f"its log begins at {min(known)} and its" if known and version < newest.version() else "its"
+    return VersionMissingError(
+        f"{name} has no version {version}; {oldest} newest is {newest.version()}. See: medallion history {name}"
+    )
+
+
 def column_types(schema: Schema) -> dict[str, str]:
     """Delta type names by column; nested types by their kind."""
     return {item.name: str(getattr(item.type, "type", item.type)) for item in schema.fields}
@@ -128,13 +176,17 @@ def data_files(table: DeltaTable, selection: Slice) -> list[DataFile]:
     types = column_types(table.schema())
     bound = selection.bind(types)
     rows: list[dict[str, Any]] = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    hidden = {unquote(uri): rows for uri, rows in deleted_rows(table).items()}
     files = []
     for row in rows:
         raw = {column: _text(row.get(f"partition.{column}")) for column in columns}
         if bound.holds({column: parse_file_value(value, types[column]) for column, value in raw.items()}):
             nulls = {key.removeprefix("null_count."): n for key, n in row.items() if key.startswith("null_count.")}
             # The log has paths as URIs; delta-rs encodes those it is given, so an encoded one would name no file.
-            files.append(DataFile(unquote(row["path"]), row["size_bytes"], row["num_records"] or 0, raw, nulls))
+            path, recorded = unquote(row["path"]), row["num_records"]
+            if recorded is not None and hidden:
+                recorded -= hidden.get(f"{unquote(table.table_uri).rstrip('/')}/{path}", 0)
+            files.append(DataFile(path, row["size_bytes"], recorded, raw, nulls, row["modification_time"]))
     return files
 
 

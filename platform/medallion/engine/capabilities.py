@@ -85,7 +85,7 @@ CAPABILITIES: tuple[Capability, ...] = (
         "time_travel_past_a_checkpoint",
         "versions before the last checkpoint fail: Missing commit file; with metadataAsDataRead rows are missing",
         "any version whose log and files are kept can be read",
-        "read_delta(spark, uri, version), which then reads the version's files",
+        "read_version(spark, uri, version), which then reads the version's files",
         f"{_DELTA}: query an older snapshot",
     ),
     Capability(

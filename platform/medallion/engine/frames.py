@@ -21,24 +21,39 @@ def read_delta(spark: SparkSession, uri: str, version: int | None = None) -> Dat
     Args:
         spark: Session to read with.
         uri: Path or `s3://…` address of the table.
-        version: Delta version; None is the newest at execution, for tables that nothing else writes.
+        version: The newest Delta version, or one since the last checkpoint: `read_version` reads older ones. None is
+            the newest at execution, for tables that nothing else writes.
 
     Raises:
-        ValueError: The version is negative, or its files aren't all there any more.
-        deltalake.exceptions.TableNotFoundError: A version is asked for and no table is at `uri`.
-        deltalake.exceptions.DeltaError: The table has no such version.
-        pyspark.errors.PySparkException: The table can't be read; without a version also when there is none.
+        ValueError: The version is negative.
+        pyspark.errors.PySparkException: When the frame is used: there is no such table or version.
     """
-    from pyspark.errors import AnalysisException
-
     reader = spark.read.format("delta")
     if version is None:
         return reader.load(uri)
     if version < 0:
         raise ValueError(f"version {version} of the Delta table {uri} can't exist; versions start at 0")
-    pinned = reader.option("versionAsOf", str(version)).load(uri)
+    return reader.option("versionAsOf", str(version)).load(uri)
+
+
+def read_version(spark: SparkSession, uri: str, version: int) -> DataFrame:
+    """Read any version of a Delta table that still has its files.
+
+    Args:
+        spark: Session to read with.
+        uri: Path or `s3://…` address of the table.
+        version: Delta version.
+
+    Raises:
+        ValueError: The version is negative, or its files aren't all there any more.
+        deltalake.exceptions.TableNotFoundError: No table is at `uri`.
+        deltalake.exceptions.DeltaError: The table has no such version.
+    """
+    from pyspark.errors import AnalysisException
+
+    pinned = read_delta(spark, uri, version)
     try:
-        # Asks the engine, which opens the version now; later calls take the answer from the frame.
+        # Asks the engine, which opens the version now.
         _ = pinned.schema
     except AnalysisException as error:
         # Sail before the last checkpoint. Its option metadataAsDataRead is no way out: it returns too few rows.

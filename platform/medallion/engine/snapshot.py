@@ -10,12 +10,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from medallion.delta.protocol import UnsupportedTableError, reader_features
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import DataType, StructType
 
 # Features that leave the Parquet files readable by themselves; deletion vectors and column mapping don't.
-_PLAIN_FEATURES = frozenset({"timestampNtz"})
+_PLAIN_FEATURES = frozenset({"timestampNtz", "v2Checkpoint"})
 
 
 def read_snapshot(spark: SparkSession, uri: str, version: int) -> DataFrame:
@@ -34,16 +36,17 @@ def read_snapshot(spark: SparkSession, uri: str, version: int) -> DataFrame:
     Raises:
         deltalake.exceptions.TableNotFoundError: No table is at `uri`.
         deltalake.exceptions.DeltaError: The table has no such version.
-        ValueError: The table uses deletion vectors or the like, or files of the version were vacuumed.
+        UnsupportedTableError: The table uses deletion vectors or column mapping.
+        ValueError: Files of the version were vacuumed.
     """
     import pyarrow as pa
     from deltalake import DeltaTable
     from pyspark.sql import functions as F
 
     table = DeltaTable(uri, version=version)
-    features = set(table.protocol().reader_features or ()) - _PLAIN_FEATURES
+    features = reader_features(table) - _PLAIN_FEATURES
     if features:
-        raise ValueError(
+        raise UnsupportedTableError(
             f"version {version} of the Delta table {uri} is older than its last checkpoint and uses "
             f"{', '.join(sorted(features))}, so this engine can't read it; use DeltaTable(uri, version).scan()"
         )
