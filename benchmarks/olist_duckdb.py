@@ -84,19 +84,29 @@ NEEDED = {"items": "* exclude (shipping_limit_at)", "reviews": "order_id, score"
 """Columns to keep, where some are only there for the rules."""
 
 PREPARED = {
+    "customers": f"""
+        with bought as (
+            select customer_unique_id, purchased_at valid_from, arg_max(
+                {{'zip_prefix': zip_prefix, 'state': state, 'city': {CONFORMED.format("city")}}}, customer_id) home
+            from raw_customers join raw_orders using (customer_id)
+            where regexp_full_match(zip_prefix, '[0-9]{{5}}') and city is not null and state in {STATES}
+                and customer_unique_id is not null
+            group by all),
+        moved as (
+            select * from bought window person as (partition by customer_unique_id order by valid_from)
+            qualify home is distinct from lag(home) over person)
+        select customer_unique_id, unnest(home), valid_from,
+            lead(valid_from) over (partition by customer_unique_id order by valid_from) valid_to,
+            md5(concat_ws('|', row_number() over (partition by customer_unique_id, home order by valid_from),
+                customer_unique_id, home.zip_prefix, home.state, home.city)) customer_key
+        from moved""",
     "orders": """
         select o.*, coalesce(trim(c.customer_unique_id), '(unknown)') customer_unique_id,
+            coalesce(customer_key, '(unknown)') customer_key,
             purchased_at::date purchase_date, date_trunc('month', purchased_at)::date purchase_month,
             status not in ('canceled', 'unavailable') is_revenue
-        from raw_orders o left join raw_customers c using (customer_id)""",
-    "customers": f"""
-        with latest as (
-            select c.customer_unique_id, arg_max(c, (coalesce(purchased_at, '-infinity'), customer_id)) c
-            from raw_customers c left join raw_orders o using (customer_id)
-            where regexp_full_match(zip_prefix, '[0-9]{{5}}') and city is not null and state in {STATES}
-                and c.customer_unique_id is not null and customer_id is not null
-            group by all)
-        select customer_unique_id, c.zip_prefix, c.state, {CONFORMED.format("c.city")} city from latest""",
+        from raw_orders o left join raw_customers c using (customer_id)
+        asof left join customers v on v.customer_unique_id = c.customer_unique_id and v.valid_from <= purchased_at""",
     "places": """
         select zip_prefix, round(avg(lat), 6) latitude, round(avg(lng), 6) longitude
         from points group by all having regexp_full_match(zip_prefix, '[0-9]{5}')""",
@@ -129,11 +139,10 @@ GOLD = {
                 max(purchased_at), max(delivered_at), max(estimated_at))::date, interval 1 day)) d
             from orders)""",
     "dim_customer": """
-        select customer_unique_id, zip_prefix, coalesce(city, '(unknown)') city, coalesce(state, '(unknown)') state,
-            latitude, longitude
-        from (select customer_unique_id from customers union select customer_unique_id from orders
-            union select '(unknown)')
-        left join customers using (customer_unique_id) left join places using (zip_prefix)""",
+        select customer_key, customer_unique_id, valid_from::timestamptz valid_from, valid_to::timestamptz valid_to,
+            valid_to is null is_current, zip_prefix, city, state, latitude, longitude
+        from customers left join places using (zip_prefix)
+        union all select '(unknown)', '(unknown)', null, null, true, null, '(unknown)', '(unknown)', null, null""",
     "dim_product": """
         select product_id, coalesce(english, category, 'unknown') category, category category_portuguese, name_length,
             description_length, photos, weight_g, length_cm, height_cm, width_cm
@@ -145,7 +154,7 @@ GOLD = {
         from (select seller_id from sellers union select seller_id from items union select '(unknown)')
         left join sellers using (seller_id) left join places using (zip_prefix)""",
     "fact_order_items": """
-        select order_id, order_item_id, customer_unique_id, product_id, seller_id, purchase_date, status,
+        select order_id, order_item_id, customer_unique_id, customer_key, product_id, seller_id, purchase_date, status,
             price::decimal(18,2) price, freight::decimal(18,2) freight, is_revenue,
             if(is_revenue, price + freight, 0)::decimal(18,2) revenue, purchase_month
         from items join orders using (order_id)""",
@@ -155,7 +164,7 @@ GOLD = {
             select order_id, count(*) payments, sum(value) payment_value, max(installments) installments
             from payments group by all),
         rated as (select order_id, count(*) reviews, avg(score) review_score from reviews group by all)
-        select order_id, customer_unique_id, purchase_date, estimated_at::date estimated_delivery_date,
+        select order_id, customer_unique_id, customer_key, purchase_date, estimated_at::date estimated_delivery_date,
             delivered_at::date delivered_date, status, is_revenue, coalesce(items, 0) items,
             coalesce(price, 0)::decimal(18,2) price, coalesce(freight, 0)::decimal(18,2) freight,
             if(is_revenue, coalesce(price + freight, 0), 0)::decimal(18,2) revenue, coalesce(payments, 0) payments,
@@ -237,7 +246,7 @@ GOLD = {
         select state, purchase_month, count(*) orders, count(*) filter (not is_delayed) on_time_orders,
             avg((not is_delayed)::int) on_time_share, avg(delivery_days) average_delivery_days,
             avg(delay_days) average_delay_days
-        from fact_orders join dim_customer using (customer_unique_id)
+        from fact_orders join dim_customer using (customer_key)
         where status = 'delivered' and delivered_date is not null group by all""",
 }
 """Gold table -> query, each over those before it."""
@@ -252,6 +261,7 @@ def build(csv_dir: Path, out_dir: Path) -> float:
     out_dir.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     with duckdb.connect() as db:
+        db.execute("set timezone = 'UTC'")
         for table, (file, columns, kept) in SOURCES.items():
             types = ", ".join(f"'{name}': '{kind}'" for name, kind in (c.split(" ") for c in columns.split(", ")))
             reader = (

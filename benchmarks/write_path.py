@@ -122,6 +122,7 @@ def _make(storage: LakeStorage, table: Any, rows: DataFrame) -> None:
         lambda _: [],
         lambda _: (),
         "bench",
+        "bench",
         dt.datetime.now(dt.UTC),
     )
     for event in making.run({"source": rows}, None):

@@ -216,12 +216,12 @@ def seller_performance(fact_order_items: DataFrame, fact_orders: DataFrame, dim_
 
 @gold(contract=contracts.DeliverySla, partitions=PURCHASE_MONTH, owner="team:logistics", freshness=FRESHNESS)
 def delivery_sla(fact_orders: DataFrame, dim_customer: DataFrame) -> DataFrame:
-    """Delivery times and punctuality by the customer's state and month of purchase."""
+    """Delivery times and punctuality by the state of the customer's address at the purchase and month of purchase."""
     delivered = fact_orders.where((F.col("status") == "delivered") & F.col("delivered_date").isNotNull())
     on_time = ~F.col("is_delayed")
     return (
-        delivered.select("customer_unique_id", "purchase_month", "is_delayed", "delivery_days", "delay_days")
-        .join(dim_customer.select("customer_unique_id", "state"), "customer_unique_id")
+        delivered.select("customer_key", "purchase_month", "is_delayed", "delivery_days", "delay_days")
+        .join(dim_customer.select("customer_key", "state"), "customer_key")
         .groupBy("state", "purchase_month")
         .agg(
             F.count(F.lit(1)).alias("orders"),

@@ -108,13 +108,14 @@ def reviews(raw_reviews: DataFrame) -> DataFrame:
     return parse(raw_reviews, Review).withColumn("purchase_month", _landed_month())
 
 
-@silver(contract=Customer, latest_by=("purchased_at", "customer_id", *AS_LANDED), owner="team:commerce")
+@silver(contract=Customer, mode="scd2", latest_by=("customer_id", *AS_LANDED), owner="team:commerce")
 def customers(raw_customers: DataFrame, orders: DataFrame) -> DataFrame:
-    """One row per customer, with the address of the latest purchase.
+    """One row per address of a customer, with the time over which purchases went there.
 
-    A customer id whose order is in quarantine counts as the earliest.
+    Every purchase says where its customer lives at that moment; of two at one moment the greater customer id counts.
+    A customer id whose order is not in silver has no moment: it is in quarantine until the order is out of it.
     """
-    purchases = orders.groupBy("customer_id").agg(F.max("purchased_at").alias("purchased_at"))
+    purchases = orders.groupBy("customer_id").agg(F.max("purchased_at").alias("valid_from"))
     typed = parse(raw_customers, Customer).withColumns(
         {"customer_id": F.trim("customer_id"), "city": _conformed(F.col("city"))}
     )

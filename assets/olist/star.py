@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import dagster as dg
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from assets.olist.contracts import gold as contracts
@@ -89,13 +89,24 @@ def dim_date(orders: DataFrame) -> DataFrame:
 
 
 @gold(contract=contracts.DimCustomer, owner="team:analytics", freshness=FRESHNESS)
-def dim_customer(customers: DataFrame, geolocation: DataFrame, orders: DataFrame) -> DataFrame:
-    """Every customer that silver knows or an order names, and the unknown member.
+def dim_customer(customers: DataFrame, geolocation: DataFrame) -> DataFrame:
+    """Every address of every customer over the time that it held, and the unknown member.
 
-    A customer whose own rows are all in quarantine is here by key alone, so that facts keep the key and need no rebuild
-    when the customer returns.
+    The key comes from what the version says, not from when it begins: a purchase that arrives late may move the
+    beginning, and facts of other months that hold the key need no rebuild.
     """
-    return _placed(_members(customers, orders, "customer_unique_id"), geolocation, "customer_unique_id")
+    address = ("customer_unique_id", "zip_prefix", "state", "city")
+    moves = F.row_number().over(Window.partitionBy(*address).orderBy("valid_from")).cast("string")
+    unknown = customers.sparkSession.range(1).select(F.lit(UNKNOWN).alias("customer_unique_id"))
+    members = customers.withColumn("customer_key", F.md5(F.concat_ws("|", moves, *address)))
+    # A join, because Sail refuses a union of columns that have different comments in their Delta tables.
+    members = unknown.join(members, "customer_unique_id", "full").withColumns(
+        {
+            "customer_key": F.coalesce("customer_key", F.lit(UNKNOWN)),
+            "is_current": F.coalesce("is_current", F.lit(True)),
+        }
+    )
+    return _placed(members, geolocation, "customer_key", "customer_unique_id", "valid_from", "valid_to", "is_current")
 
 
 @gold(contract=contracts.DimProduct, owner="team:analytics", freshness=FRESHNESS)
@@ -122,14 +133,14 @@ def dim_seller(sellers: DataFrame, geolocation: DataFrame, order_items: DataFram
     owner="team:analytics",
     freshness=FRESHNESS,
     checks=[
-        References("customer_unique_id", to="gold/olist/dim_customer"),
+        References("customer_key", to="gold/olist/dim_customer"),
         References("product_id", to="gold/olist/dim_product"),
         References("seller_id", to="gold/olist/dim_seller"),
         References("purchase_date", to="gold/olist/dim_date", to_column="date"),
         REVENUE_BALANCES,
     ],
 )
-def fact_order_items(order_items: DataFrame, orders: DataFrame) -> DataFrame:
+def fact_order_items(order_items: DataFrame, orders: DataFrame, dim_customer: DataFrame) -> DataFrame:
     """Order items with the keys of their customer, product, seller and purchase date, and their revenue.
 
     An item whose order is not in silver, because the order is in quarantine, has no purchase date and no status; it
@@ -137,10 +148,11 @@ def fact_order_items(order_items: DataFrame, orders: DataFrame) -> DataFrame:
     """
     counts = is_revenue(F.col("status"))
     amount = F.col("price") + F.col("freight")
-    return order_items.join(_purchases(orders), _ORDER).select(
+    return order_items.join(_purchases(orders, dim_customer), _ORDER).select(
         "order_id",
         "order_item_id",
         "customer_unique_id",
+        "customer_key",
         "product_id",
         "seller_id",
         "purchase_date",
@@ -159,14 +171,16 @@ def fact_order_items(order_items: DataFrame, orders: DataFrame) -> DataFrame:
     owner="team:analytics",
     freshness=FRESHNESS,
     checks=[
-        References("customer_unique_id", to="gold/olist/dim_customer"),
+        References("customer_key", to="gold/olist/dim_customer"),
         References("purchase_date", to="gold/olist/dim_date", to_column="date"),
         References("estimated_delivery_date", to="gold/olist/dim_date", to_column="date"),
         References("delivered_date", to="gold/olist/dim_date", to_column="date"),
         REVENUE_BALANCES,
     ],
 )
-def fact_orders(orders: DataFrame, order_items: DataFrame, payments: DataFrame, reviews: DataFrame) -> DataFrame:
+def fact_orders(
+    orders: DataFrame, order_items: DataFrame, payments: DataFrame, reviews: DataFrame, dim_customer: DataFrame
+) -> DataFrame:
     """Orders with their items, payments and reviews, each summed before they meet, and their delivery."""
     sold = order_items.groupBy(*_ORDER).agg(
         F.count(F.lit(1)).alias("items"), F.sum("price").alias("price"), F.sum("freight").alias("freight")
@@ -179,12 +193,13 @@ def fact_orders(orders: DataFrame, order_items: DataFrame, payments: DataFrame, 
     rated = reviews.groupBy(*_ORDER).agg(F.count(F.lit(1)).alias("reviews"), mean(F.col("score")).alias("review_score"))
     counts = is_revenue(F.col("status"))
     price, freight = (F.coalesce(F.col(name), F.lit(0)) for name in ("price", "freight"))
-    joined = orders
+    joined = _with_customer(orders, dim_customer)
     for summed in (sold, paid, rated):
         joined = joined.join(summed, _ORDER, "left")
     return joined.select(
         "order_id",
-        F.coalesce("customer_unique_id", F.lit(UNKNOWN)).alias("customer_unique_id"),
+        "customer_unique_id",
+        "customer_key",
         F.to_date("purchased_at").alias("purchase_date"),
         F.to_date("estimated_delivery_at").alias("estimated_delivery_date"),
         F.to_date("delivered_at").alias("delivered_date"),
@@ -207,11 +222,24 @@ def fact_orders(orders: DataFrame, order_items: DataFrame, payments: DataFrame, 
     )
 
 
-def _purchases(orders: DataFrame) -> DataFrame:
+def _with_customer(orders: DataFrame, dim_customer: DataFrame) -> DataFrame:
+    """Orders with the key of the address that their customer had at the purchase; unknown without one."""
+    versions = dim_customer.select(
+        F.col("customer_unique_id").alias("_person"), "customer_key", "valid_from", "valid_to"
+    )
+    bought = F.col("purchased_at")
+    held = (bought >= F.col("valid_from")) & (F.col("valid_to").isNull() | (bought < F.col("valid_to")))
+    return orders.join(versions, (F.col("customer_unique_id") == F.col("_person")) & held, "left").withColumns(
+        {name: F.coalesce(name, F.lit(UNKNOWN)) for name in ("customer_unique_id", "customer_key")}
+    )
+
+
+def _purchases(orders: DataFrame, dim_customer: DataFrame) -> DataFrame:
     """What items take over from their orders."""
-    return orders.select(
+    return _with_customer(orders, dim_customer).select(
         *_ORDER,
-        F.coalesce("customer_unique_id", F.lit(UNKNOWN)).alias("customer_unique_id"),
+        "customer_unique_id",
+        "customer_key",
         F.to_date("purchased_at").alias("purchase_date"),
         "status",
     )
@@ -225,11 +253,11 @@ def _members(listed: DataFrame, used: DataFrame, key: str) -> DataFrame:
     return unknown.join(named, key, "full").join(listed, key, "full")
 
 
-def _placed(members: DataFrame, geolocation: DataFrame, key: str) -> DataFrame:
+def _placed(members: DataFrame, geolocation: DataFrame, *own: str) -> DataFrame:
     """Members with the mean point of their postcode."""
     places = geolocation.select("zip_prefix", F.col("lat").alias("latitude"), F.col("lng").alias("longitude"))
     return members.join(places, "zip_prefix", "left").select(
-        key,
+        *own,
         "zip_prefix",
         F.coalesce("city", F.lit(UNKNOWN)).alias("city"),
         F.coalesce("state", F.lit(UNKNOWN)).alias("state"),

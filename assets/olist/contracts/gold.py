@@ -51,23 +51,32 @@ class DimDate(pa.DataFrameModel):
 
 
 class DimCustomer(pa.DataFrameModel):
-    """One row per person who ordered, and the unknown member."""
+    """One row per address that a person ordered to, over the time that it held, and the unknown member."""
 
-    customer_unique_id: T.StringType() = pa.Field(description="The person; `(unknown)` for orders without a customer.")
+    customer_key: T.StringType() = pa.Field(
+        description="Person, address and how often the person had moved there, as one hash; `(unknown)` for orders "
+        "whose customer or address is not known."
+    )
+    customer_unique_id: T.StringType() = pa.Field(description="The person; `(unknown)` for the unknown member.")
+    valid_from: T.TimestampType() = pa.Field(
+        nullable=True, description="First purchase from the address, UTC; NULL for the unknown member."
+    )
+    valid_to: T.TimestampType() = pa.Field(
+        nullable=True, description="First purchase from the next address, UTC; NULL for the latest one."
+    )
+    is_current: T.BooleanType() = pa.Field(description="The person's latest address; one row of each person.")
     zip_prefix: T.StringType() = pa.Field(
-        nullable=True, metadata={"pii": True}, description="First five digits of the latest address's postcode."
+        nullable=True, metadata={"pii": True}, description="First five digits of the postcode."
     )
-    city: T.StringType() = pa.Field(
-        metadata={"pii": True}, description="City of the latest address, `(unknown)` if there is none."
-    )
-    state: T.StringType() = pa.Field(description="State of the latest address, `(unknown)` if there is none.")
+    city: T.StringType() = pa.Field(metadata={"pii": True}, description="City; `(unknown)` for the unknown member.")
+    state: T.StringType() = pa.Field(description="State; `(unknown)` for the unknown member.")
     latitude: T.DoubleType() = pa.Field(nullable=True, description="Degrees north of the postcode's mean point.")
     longitude: T.DoubleType() = pa.Field(nullable=True, description="Degrees east of the postcode's mean point.")
 
     class Config:
         """The key."""
 
-        unique = ["customer_unique_id"]
+        unique = ["customer_key"]
 
 
 class DimProduct(pa.DataFrameModel):
@@ -113,7 +122,8 @@ class FactOrderItem(pa.DataFrameModel):
 
     order_id: T.StringType() = pa.Field(description="The order.")
     order_item_id: T.IntegerType() = pa.Field(description="Number of the item in its order, from 1.")
-    customer_unique_id: T.StringType() = pa.Field(description="Key of dim_customer.")
+    customer_unique_id: T.StringType() = pa.Field(description="The person who ordered; `(unknown)` if not known.")
+    customer_key: T.StringType() = pa.Field(description="Key of dim_customer: the person's address at the purchase.")
     product_id: T.StringType() = pa.Field(description="Key of dim_product.")
     seller_id: T.StringType() = pa.Field(description="Key of dim_seller.")
     purchase_date: T.DateType() = pa.Field(description="Day of the purchase, UTC; key of dim_date.")
@@ -134,7 +144,8 @@ class FactOrder(pa.DataFrameModel):
     """One row per order; items, payments and reviews are summed before they meet."""
 
     order_id: T.StringType() = pa.Field(description="The order.")
-    customer_unique_id: T.StringType() = pa.Field(description="Key of dim_customer.")
+    customer_unique_id: T.StringType() = pa.Field(description="The person who ordered; `(unknown)` if not known.")
+    customer_key: T.StringType() = pa.Field(description="Key of dim_customer: the person's address at the purchase.")
     purchase_date: T.DateType() = pa.Field(description="Day of the purchase, UTC; key of dim_date.")
     estimated_delivery_date: T.DateType() = pa.Field(description="Promised day of delivery; key of dim_date.")
     delivered_date: T.DateType() = pa.Field(nullable=True, description="Day of delivery, if any; key of dim_date.")
@@ -203,7 +214,7 @@ class MonthlyRevenue(pa.DataFrameModel):
 class CustomerLifetimeValue(pa.DataFrameModel):
     """One row per known customer with an order that counts as revenue."""
 
-    customer_unique_id: T.StringType() = pa.Field(description="Key of dim_customer.")
+    customer_unique_id: T.StringType() = pa.Field(description="The person.")
     first_purchase_date: T.DateType() = pa.Field(description="Day of the first order that counts.")
     last_purchase_date: T.DateType() = pa.Field(description="Day of the last order that counts.")
     recency_days: T.IntegerType() = pa.Field(description="Days from that to the last purchase in the data.")
@@ -222,7 +233,7 @@ class CustomerLifetimeValue(pa.DataFrameModel):
 class CustomerSegment(pa.DataFrameModel):
     """One row per customer of customer_lifetime_value, with quintiles of recency, frequency and monetary value."""
 
-    customer_unique_id: T.StringType() = pa.Field(description="Key of dim_customer.")
+    customer_unique_id: T.StringType() = pa.Field(description="The person.")
     recency_days: T.IntegerType() = pa.Field(description="Days from the last purchase to the last one in the data.")
     frequency: T.LongType() = pa.Field(description="Orders that count as revenue.")
     monetary: T.DecimalType(18, 2) = pa.Field(description=f"Revenue, {MONEY}.")
@@ -240,7 +251,7 @@ class CustomerSegment(pa.DataFrameModel):
 class ChurnFeatures(pa.DataFrameModel):
     """One row per known customer with an order of any status, as of the last purchase date in the data."""
 
-    customer_unique_id: T.StringType() = pa.Field(description="Key of dim_customer.")
+    customer_unique_id: T.StringType() = pa.Field(description="The person.")
     as_of_date: T.DateType() = pa.Field(description="Last purchase date in the data; features look back from it.")
     recency_days: T.IntegerType() = pa.Field(description="Days since the last order.")
     tenure_days: T.IntegerType() = pa.Field(description="Days since the first order.")

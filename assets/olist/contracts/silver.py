@@ -6,6 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from medallion.contracts import row_rule
+from medallion.versioned import Versioned
 
 STATUSES = ("approved", "canceled", "created", "delivered", "invoiced", "processing", "shipped", "unavailable")
 PAYMENT_TYPES = ("boleto", "credit_card", "debit_card", "not_defined", "voucher")
@@ -206,8 +207,8 @@ class Review(pa.DataFrameModel):
         return F.col("answered_at") >= F.col("created_at")
 
 
-class Customer(pa.DataFrameModel):
-    """One row per customer, with the address of the latest purchase."""
+class Customer(Versioned):
+    """One row per address of a customer, from the first purchase that names it to the first that names another."""
 
     customer_unique_id: T.StringType() = pa.Field(description="Customer across orders.", metadata={"source": True})
     zip_prefix: T.StringType() = pa.Field(
@@ -225,7 +226,7 @@ class Customer(pa.DataFrameModel):
     class Config:
         """The key."""
 
-        unique = ["customer_unique_id"]
+        unique = ["customer_unique_id", "valid_from"]
 
 
 class Product(pa.DataFrameModel):

@@ -150,7 +150,7 @@ def orders_columns(plan: Plan, made: Orders, rng: np.random.Generator) -> tuple[
 
 
 def homes(plan: Plan, codes: Postcodes, rng: np.random.Generator) -> tuple[draw.Ints, draw.Ints]:
-    """Who orders and where they live: the person and the postcode of each order; some people order again."""
+    """Who orders and where they live then: the person and the postcode of each order; some order again, a few moved."""
     count = plan.orders
     again = np.sort(1 + rng.permutation(count - 1)[: count - plan.people])
     firsts = np.setdiff1d(np.arange(count), again)
@@ -161,7 +161,10 @@ def homes(plan: Plan, codes: Postcodes, rng: np.random.Generator) -> tuple[draw.
     home = codes.living(rng, plan.people)
     strays = rng.permutation(plan.people)[: plan.people_at_unmapped_postcodes]
     home[strays] = rng.integers(codes.mapped, len(codes.number), len(strays))
-    return person, home[person]
+    place = home[person]
+    elsewhere = rng.permutation(again)[: plan.repeat_orders_elsewhere]
+    place[elsewhere] = codes.living(rng, len(elsewhere))
+    return person, place
 
 
 def customers_columns(

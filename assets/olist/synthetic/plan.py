@@ -51,6 +51,7 @@ class Plan:
     payments_not_defined: int
     delivered_without_date: int
     people_at_unmapped_postcodes: int
+    repeat_orders_elsewhere: int
     products_without_category: int
     products_of_untranslated_category: int
     geolocation_duplicates: int
@@ -93,6 +94,7 @@ class Plan:
             payments_not_defined=scaled(3),
             delivered_without_date=scaled(8),
             people_at_unmapped_postcodes=scaled(278),
+            repeat_orders_elsewhere=scaled(140, least=2),
             products_without_category=scaled(610),
             products_of_untranslated_category=scaled(13, least=2),
             geolocation_duplicates=scaled(261_831),

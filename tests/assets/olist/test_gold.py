@@ -61,6 +61,7 @@ REVIEW = {"review_id": "r1", "order_id": "o1", "score": 5, "purchase_month": MAR
 FACT_ORDER = {
     "order_id": "o1",
     "customer_unique_id": "anna",
+    "customer_key": "anna-1",
     "purchase_date": dt.date(2017, 3, 5),
     "status": "delivered",
     "is_revenue": True,
@@ -96,13 +97,34 @@ def rows(frame: DataFrame, *key: str) -> list[dict[str, Any]]:
     return sorted((row.asDict() for row in frame.collect()), key=lambda row: tuple(str(row[name]) for name in key))
 
 
-def fact_orders(frame: Frame, orders: Any = (ORDER,), items: Any = (), payments: Any = (), reviews: Any = ()) -> Any:
+ANNA = {
+    "customer_key": "anna-1",
+    "customer_unique_id": "anna",
+    "valid_from": BOUGHT - dt.timedelta(days=1),
+    "is_current": True,
+}
+
+
+def fact_orders(
+    frame: Frame,
+    orders: Any = (ORDER,),
+    items: Any = (),
+    payments: Any = (),
+    reviews: Any = (),
+    customers: Any = (ANNA,),
+) -> Any:
     return star.fact_orders(
         frame(silver.Order, *orders),
         frame(silver.OrderItem, *items),
         frame(silver.Payment, *payments),
         frame(silver.Review, *reviews),
+        frame(contracts.DimCustomer, *customers),
     )
+
+
+def fact_order_items(frame: Frame, items: Any, orders: Any = (ORDER,), customers: Any = (ANNA,)) -> Any:
+    dimension = frame(contracts.DimCustomer, *customers)
+    return star.fact_order_items(frame(silver.OrderItem, *items), frame(silver.Order, *orders), dimension)
 
 
 def test_the_facts_and_two_marts_are_partitioned_by_month_of_purchase_the_other_tables_are_not() -> None:
@@ -134,7 +156,7 @@ def test_revenue_must_balance_with_silver_before_it_is_published(name: str) -> N
 )
 def test_every_dimension_key_of_a_fact_must_exist_in_its_dimension(fact: str, others: dict[str, str]) -> None:
     keys = {check.column: check.to for check in TABLES[fact].checks if isinstance(check, References)}
-    expected = {"customer_unique_id": "customer", "purchase_date": "date", **others}
+    expected = {"customer_key": "customer", "purchase_date": "date", **others}
     assert keys == {column: f"gold/olist/dim_{name}" for column, name in expected.items()}
 
 
@@ -161,17 +183,67 @@ def test_the_calendar_agrees_with_pythons(frame: Frame) -> None:
     assert holidays == [dt.date(2016, month, day) for month, day in fixed]
 
 
-def test_a_dimension_has_listed_used_and_unknown_members_once_each(frame: Frame) -> None:
-    anna = {"customer_unique_id": "anna", "zip_prefix": "01001", "city": "sao paulo", "state": "SP"}
+def version(city: str, since: int, until: int | None = None) -> dict[str, Any]:
+    """Anna's address from a day of March on."""
+    return {
+        "customer_unique_id": "anna",
+        "zip_prefix": "01001",
+        "city": city,
+        "state": "SP",
+        "valid_from": dt.datetime(2017, 3, since),
+        "valid_to": None if until is None else dt.datetime(2017, 3, until),
+        "is_current": until is None,
+    }
+
+
+def dim_customer(frame: Frame, *versions: Mapping[str, Any]) -> DataFrame:
     place = {"zip_prefix": "01001", "lat": -23.5, "lng": -46.6}
-    orders = [ORDER, ORDER, {**ORDER, "customer_unique_id": "bela"}, {**ORDER, "customer_unique_id": None}]
-    members = star.dim_customer(
-        frame(silver.Customer, anna), frame(silver.ZipPlace, place), frame(silver.Order, *orders)
-    )
-    unknown, listed, used = rows(members, "customer_unique_id")
-    assert (unknown["customer_unique_id"], unknown["state"], unknown["latitude"]) == (UNKNOWN, UNKNOWN, None)
-    assert (listed["customer_unique_id"], listed["city"], listed["latitude"]) == ("anna", "sao paulo", -23.5)
-    assert (used["customer_unique_id"], used["state"], used["zip_prefix"]) == ("bela", UNKNOWN, None)
+    members: DataFrame = star.dim_customer(frame(silver.Customer, *versions), frame(silver.ZipPlace, place))
+    return members
+
+
+def test_a_customer_has_a_row_for_each_address_and_one_row_is_for_the_unknown(frame: Frame) -> None:
+    members = rows(dim_customer(frame, version("osasco", 1, 5), version("santos", 5)), "city")
+    assert [(row["customer_unique_id"], row["city"], row["is_current"], row["latitude"]) for row in members] == [
+        (UNKNOWN, UNKNOWN, True, None),
+        ("anna", "osasco", False, -23.5),
+        ("anna", "santos", True, -23.5),
+    ]
+    assert (members[0]["customer_key"], members[0]["valid_from"]) == (UNKNOWN, None)
+    assert members[1]["valid_to"] == members[2]["valid_from"] == dt.datetime(2017, 3, 5)
+
+
+def test_an_address_that_a_customer_returns_to_is_a_row_of_its_own(frame: Frame) -> None:
+    members = rows(dim_customer(frame, version("osasco", 1, 5), version("santos", 5, 9), version("osasco", 9)))
+    assert len({row["customer_key"] for row in members}) == 4
+
+
+def test_the_key_of_an_address_stays_when_an_earlier_purchase_arrives_late(frame: Frame) -> None:
+    def key_of_santos(*versions: Mapping[str, Any]) -> str:
+        (found,) = [row["customer_key"] for row in rows(dim_customer(frame, *versions)) if row["city"] == "santos"]
+        return str(found)
+
+    assert key_of_santos(version("santos", 5)) == key_of_santos(version("santos", 2))
+    assert key_of_santos(version("santos", 5)) == key_of_santos(version("osasco", 1, 5), version("santos", 5))
+
+
+@pytest.mark.parametrize(
+    ("hour", "expected"),
+    [(1, UNKNOWN), (2, "old"), (11, "old"), (12, "new"), (23, "new")],
+    ids=lambda value: str(value),
+)
+def test_a_fact_has_the_address_of_the_moment_of_purchase(frame: Frame, hour: int, expected: str) -> None:
+    morning, noon = BOUGHT.replace(hour=2), BOUGHT.replace(hour=12)
+    customers = [
+        {**ANNA, "customer_key": "old", "valid_from": morning, "valid_to": noon, "is_current": False},
+        {**ANNA, "customer_key": "new", "valid_from": noon},
+        {"customer_key": UNKNOWN, "customer_unique_id": UNKNOWN, "is_current": True},
+    ]
+    orders = [{**ORDER, "purchased_at": BOUGHT.replace(hour=hour)}]
+    (order,) = rows(fact_orders(frame, orders, customers=customers))
+    (item,) = rows(fact_order_items(frame, [ITEM], orders, customers))
+    for fact in (order, item):
+        assert (fact["customer_unique_id"], fact["customer_key"]) == ("anna", expected)
 
 
 def test_a_product_that_only_items_name_has_an_unknown_category(frame: Frame) -> None:
@@ -205,29 +277,29 @@ def test_items_and_payments_of_an_order_do_not_multiply_each_other(frame: Frame)
 def test_a_canceled_or_unavailable_order_keeps_its_price_and_has_no_revenue(frame: Frame, status: str) -> None:
     orders = [{**ORDER, "status": status}]
     (order,) = rows(fact_orders(frame, orders, [ITEM]))
-    (item,) = rows(star.fact_order_items(frame(silver.OrderItem, ITEM), frame(silver.Order, *orders)))
+    (item,) = rows(fact_order_items(frame, [ITEM], orders))
     for fact in (order, item):
         assert (fact["price"], fact["revenue"], fact["is_revenue"]) == (Decimal("10.00"), Decimal("0.00"), False)
 
 
 def test_an_order_without_anything_counts_zeros_and_belongs_to_the_unknown_customer(frame: Frame) -> None:
     (order,) = rows(fact_orders(frame, [{**ORDER, "customer_unique_id": None}]))
-    assert order["customer_unique_id"] == UNKNOWN
+    assert (order["customer_unique_id"], order["customer_key"]) == (UNKNOWN, UNKNOWN)
     assert (order["items"], order["revenue"], order["payments"], order["reviews"]) == (0, Decimal(0), 0, 0)
     assert order["review_score"] is None
     assert order["delivered_date"] is None
 
 
 def test_an_item_whose_order_is_not_in_silver_waits_for_it(frame: Frame) -> None:
-    items = frame(silver.OrderItem, ITEM, {**ITEM, "order_id": "quarantined"})
-    assert [row["order_id"] for row in rows(star.fact_order_items(items, frame(silver.Order, ORDER)))] == ["o1"]
+    items = [ITEM, {**ITEM, "order_id": "quarantined"}]
+    assert [row["order_id"] for row in rows(fact_order_items(frame, items))] == ["o1"]
 
 
 def test_rows_of_another_month_do_not_join_an_order_whatever_months_a_run_covers(frame: Frame) -> None:
     elsewhere = {**ITEM, "purchase_month": dt.date(2017, 4, 1)}
     (order,) = rows(fact_orders(frame, items=[elsewhere]))
     assert order["items"] == 0
-    assert rows(star.fact_order_items(frame(silver.OrderItem, elsewhere), frame(silver.Order, ORDER))) == []
+    assert rows(fact_order_items(frame, [elsewhere])) == []
 
 
 def test_a_day_on_which_every_order_was_canceled_has_no_revenue_but_is_there(frame: Frame) -> None:
@@ -364,7 +436,7 @@ def test_punctuality_counts_delivered_orders_only(frame: Frame) -> None:
         {**FACT_ORDER, **delivered, "order_id": "o3", "status": "canceled"},
         {**FACT_ORDER, "order_id": "o4"},
     )
-    customers = frame(contracts.DimCustomer, {"customer_unique_id": "anna", "state": "SP"})
+    customers = frame(contracts.DimCustomer, {**ANNA, "state": "SP"}, {**ANNA, "customer_key": "anna-2", "state": "RJ"})
     (sla,) = rows(marts.delivery_sla(orders, customers))
     assert (sla["state"], sla["orders"], sla["on_time_orders"], sla["on_time_share"]) == ("SP", 2, 1, 0.5)
     assert (sla["average_delivery_days"], sla["average_delay_days"]) == (6.0, 1.0)
@@ -390,7 +462,7 @@ def test_all_revenue_tables_and_the_check_say_the_same_to_the_cent(frame: Frame,
     facts = fact_orders(frame, orders, items)
     daily = marts.daily_revenue(facts)
     for amounts in (
-        star.revenue_by_month(star.fact_order_items(silver_items, silver_orders)),
+        star.revenue_by_month(star.fact_order_items(silver_items, silver_orders, frame(contracts.DimCustomer))),
         star.revenue_by_month(facts),
         star.revenue_by_month(daily),
         marts.monthly_revenue(daily).selectExpr("revenue as amount"),

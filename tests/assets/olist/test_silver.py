@@ -119,7 +119,8 @@ def with_raw(frame: DataFrame) -> DataFrame:
 
 
 def outcomes(table: Table, frame: DataFrame) -> list[Row]:
-    return [row.asDict() for row in annotate(frame, table.contract, table.latest_by).collect()]
+    rows = [row.asDict() for row in annotate(frame, table.contract.incoming, table.latest_by).collect()]
+    return [{**row, ERRORS: row[ERRORS] or []} for row in rows]
 
 
 def published(table: Table, frame: DataFrame) -> list[Row]:
@@ -267,7 +268,7 @@ def test_of_a_repeated_row_the_one_that_landed_last_wins(spark: SparkSession) ->
     assert row["price"] == Decimal("2.00")
 
 
-def test_a_customer_lives_where_the_latest_purchase_went(spark: SparkSession) -> None:
+def test_every_purchase_says_where_its_customer_lives_and_one_without_order_waits(spark: SparkSession) -> None:
     orders = silver.orders(
         raw(
             spark,
@@ -284,8 +285,21 @@ def test_a_customer_lives_where_the_latest_purchase_went(spark: SparkSession) ->
         {"customer_id": "c2", "customer_city": "earlier"},
         {"customer_id": "c3", "customer_city": "without a valid order"},
     )
-    (row,) = published(silver.customers, silver.customers(customers, orders))
-    assert row["city"] == "latest"
+    rows = outcomes(silver.customers, silver.customers(customers, orders))
+    assert sorted((row["city"], row["valid_from"] and row["valid_from"].minute, row[ERRORS]) for row in rows) == [
+        ("earlier", 0, []),
+        ("latest", 30, []),
+        ("without a valid order", None, ["valid_from_not_null"]),
+    ]
+
+
+def test_of_two_addresses_at_one_moment_the_greater_customer_id_counts(spark: SparkSession) -> None:
+    orders = [{"order_id": f"o{number}", "customer_id": f"c{number}"} for number in (1, 2)]
+    homes = [{"customer_id": "c2", "customer_city": "santos"}, {"customer_id": "c1", "customer_city": "osasco"}]
+    customers = raw(spark, "customers", *homes)
+    made = silver.orders(raw(spark, "orders", *orders), customers)
+    (row,) = published(silver.customers, silver.customers(customers, made))
+    assert row["city"] == "santos"
 
 
 @pytest.mark.parametrize(
@@ -429,7 +443,8 @@ def test_the_synthetic_dataset_loses_just_its_broken_rows(tmp_path: Path) -> Non
         "score_in_range": broken["reviews"]["score_out_of_range"],
         "score_parses": broken["reviews"]["score_not_a_number"],
     }
-    for table in ("customers", "products", "sellers"):
+    assert quarantined(tmp_path, "customers") == {"valid_from_not_null": sum(broken["orders"].values())}
+    for table in ("products", "sellers"):
         assert quarantined(tmp_path, table) == {}
 
 
