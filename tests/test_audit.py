@@ -47,7 +47,7 @@ def frame(spark: Any, *rows: tuple[Any, ...], **columns: Any) -> Any:
 
 def outcomes(annotated: Any) -> list[tuple[Any, ...]]:
     rows = annotated.select("item", "price", "_outcome", "_errors").collect()
-    return sorted([(row[0], row[1], row[2], tuple(row[3])) for row in rows], key=repr)
+    return sorted([(row[0], row[1], row[2], tuple(row[3] or ())) for row in rows], key=repr)
 
 
 def audited(spark: Any, annotated: Any, folder: Path, contract: Contract = ITEM) -> RowAudit:

@@ -1,9 +1,11 @@
 """Table checks on small candidates."""
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import dagster as dg
 import pandera.pyspark as pa
 import pyarrow
 import pyspark.sql.types as T
@@ -14,7 +16,9 @@ from medallion.audit import RowAudit
 from medallion.checks import Balances, CandidateView, Fresh, References, RowCountInBounds, RowsReconcile, UniqueKey
 from medallion.contracts import Contract
 from medallion.engine.frames import from_arrow
+from medallion.layers import gold
 from medallion.partitions import WHOLE
+from medallion.placement import Placement
 
 NOW = dt.datetime(2024, 3, 1, 12, tzinfo=dt.UTC)
 
@@ -169,6 +173,92 @@ class TestBalances:
         found = self.check("email").evaluate(candidate)
         assert not found.passed
         assert "eve@x" not in repr(found)
+
+
+class TestPartitions:
+    """Two months; what a check finds in each."""
+
+    class Month(pa.DataFrameModel):
+        """A sale of a month."""
+
+        id: T.StringType() = pa.Field(nullable=True)
+        amount: T.DecimalType(12, 2) = pa.Field(nullable=True)
+        month: T.DateType() = pa.Field(metadata={"partition": True})
+
+    def candidate(self, spark: Any, *rows: tuple[Any, ...], **options: Any) -> CandidateView:
+        months = dg.MonthlyPartitionsDefinition("2024-01", fmt="%Y-%m", end_date="2024-04")
+        table = gold(contract=self.Month, partitions=months, domain="shop")(_sales)
+        keys = ("2024-01", "2024-02")
+        counts = {key: sum(f"2024-{row[2]:02}" == key for row in rows) for key in keys}
+        audit = RowAudit(len(rows), 0, 0, 0, {}, {key: RowAudit(n, 0, 0, 0) for key, n in counts.items()})
+        view_of = view(spark, self.rows(*rows), audit=audit, **options)
+        placement = Placement(table, keys, {"id": "string", "amount": "decimal(12,2)", "month": "date"})
+        return replace(view_of, contract=table.contract, placement=placement)
+
+    @staticmethod
+    def rows(*rows: tuple[Any, ...]) -> pyarrow.Table:
+        amounts = pyarrow.array([Decimal(amount) for _, amount, _ in rows], pyarrow.decimal128(12, 2))
+        months = pyarrow.array([dt.date(2024, month, 1) for _, _, month in rows], pyarrow.date32())
+        return pyarrow.table({"id": pyarrow.array([row[0] for row in rows]), "amount": amounts, "month": months})
+
+    def test_a_repeated_key_is_found_in_every_partition_that_has_it(self, spark: Any) -> None:
+        rows = [("a", "1", 1), ("a", "1", 1), (None, "1", 1), (None, "1", 2), ("b", "1", 2)]
+        found = UniqueKey(("id",)).evaluate(self.candidate(spark, *rows))
+        assert found.metadata["repeated_keys"] == 2
+        assert {key: dict(part.metadata) for key, part in found.partitions.items()} == {
+            "2024-01": {"repeated_keys": 2, "ratio": pytest.approx(2 / 3), "samples": [{"id": None}, {"id": "a"}]},
+            "2024-02": {"repeated_keys": 1, "ratio": 0.5, "samples": [{"id": None}]},
+        }
+
+    def test_a_key_that_another_slice_has_spoils_the_partition_that_repeats_it(self, spark: Any) -> None:
+        candidate = self.candidate(spark, ("a", "1", 1), ("b", "1", 2), others=table(id=["b"]))
+        assert list(UniqueKey(("id",)).evaluate(candidate).partitions) == ["2024-02"]
+
+    def test_a_reference_is_missing_in_its_partition(self, spark: Any) -> None:
+        tables = {"silver/shop/products": table(id=["a"])}
+        rows = [("a", "1", 1), ("x", "1", 2), ("x", "1", 2)]
+        found = References("id", "silver/shop/products").evaluate(self.candidate(spark, *rows, tables=tables))
+        assert {key: part.metadata["unresolved_rows"] for key, part in found.partitions.items()} == {"2024-02": 2}
+        assert found.partitions["2024-02"].metadata["samples"] == [{"id": "x"}]
+
+    @pytest.mark.parametrize(
+        ("theirs", "partitions"),
+        [
+            ([("a", "1", 1), ("b", "2", 2)], ["2024-02"]),
+            ([("a", "2", 1), ("b", "1", 2), ("c", "1", 2)], ["2024-01", "2024-02"]),
+            ([("a", "1", 1), ("b", "1", 2), ("c", "1", 3)], []),
+        ],
+        ids=["one differs", "all differ", "one of a month that is not written"],
+    )
+    def test_sums_differ_in_their_partition(
+        self, spark: Any, theirs: list[tuple[str, str, int]], partitions: list[str]
+    ) -> None:
+        def sums(frame: Any) -> Any:
+            return frame.groupBy("month").agg(F.sum("amount").cast("decimal(18,2)").alias("amount"))
+
+        check = Balances("balance", ("month",), sums, ("silver/shop/items",), sums, "sums agree")
+        tables = {"silver/shop/items": self.rows(*theirs)}
+        found = check.evaluate(self.candidate(spark, ("a", "1", 1), ("b", "1", 2), tables=tables))
+        assert (found.passed, sorted(found.partitions)) == (False, partitions)
+
+    def test_rows_that_change_their_partition_do_not_reconcile(self, spark: Any) -> None:
+        candidate = self.candidate(spark, ("a", "1", 1), ("b", "1", 2), rows_in=2)
+        assert RowsReconcile().evaluate(replace(candidate, rows_in_by_partition={"2024-01": 1, "2024-02": 1})).passed
+        found = RowsReconcile().evaluate(replace(candidate, rows_in_by_partition={"2024-01": 2, "2024-02": 0}))
+        assert (found.passed, sorted(found.partitions)) == (False, ["2024-01", "2024-02"])
+
+    def test_counts_are_compared_with_the_partitions_own(self, spark: Any) -> None:
+        candidate = self.candidate(spark, ("a", "1", 1), ("b", "1", 2))
+        history = {"2024-01": (1, 1, 1), "2024-02": (9, 9, 9)}
+        found = RowCountInBounds().evaluate(replace(candidate, history_by_partition=history))
+        assert {key: dict(part.metadata) for key, part in found.partitions.items()} == {
+            "2024-02": {"rows": 1, "median_before": 9}
+        }
+
+
+def _sales(sales: Any) -> Any:
+    """Sales."""
+    return sales
 
 
 class TestRowsReconcile:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from medallion.delta.store import column_types
 from medallion.engine.frames import read_delta
-from medallion.partitions import WHOLE, Dimension, Slice, SliceError, parse_file_value, slice_of
+from medallion.partitions import WHOLE, Dimension, Slice, SliceError, boxes, parse_file_value, slice_of
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]
 WORDS = [
@@ -172,9 +172,7 @@ def test_a_grid_selects_its_cells_and_no_others(world: World, cells: set[tuple[i
 
 @given(st.sets(st.tuples(*[st.sampled_from("abcd")] * 3)))
 def test_boxes_cover_every_cell_once(cells: set[tuple[str, str, str]]) -> None:
-    from medallion.partitions import _boxes
-
-    covered = [cell for box in _boxes(sorted(cells)) for cell in itertools.product(*box)]
+    covered = [cell for box in boxes(sorted(cells)) for cell in itertools.product(*box)]
     assert sorted(covered) == sorted(cells)
 
 

@@ -108,7 +108,7 @@ class TestPublishing:
         result = run_silver(shop, silver_orders(code_version="7"), key="2024-01")
         commit = shop.store.open(SILVER.split("/")).history(1)[0]
         assert (commit["dagster/run_id"], commit["dagster/asset_key"]) == (result.run_id, SILVER)
-        assert (commit["dagster/partitions"], commit["dagster/code_version"]) == ("2024-01", "7")
+        assert (commit["dagster/partitions"], commit["dagster/code_version"]) == ('["2024-01"]', "7")
         assert json.loads(commit["medallion/audit"]) == {"rows": 2, "quarantined": 1, "duplicates": 0}
 
     def test_the_materialization_says_rows_size_columns_and_quality(self, shop: Shop) -> None:
@@ -279,7 +279,7 @@ class TestReporting:
         assert set(found) == {
             *{"order_id_not_null", "price_parses", "price_not_null", "price_ge", "placed_parses", "email_str_contains"},
             *{"month_not_null", "price_is_round", "rejected_share", "key_is_unique", "rows_reconcile"},
-            "row_count_in_bounds",
+            *{"row_count_in_bounds", "schema_change"},
         }
         assert all(check.passed for name, check in found.items() if name != "price_is_round")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
@@ -9,20 +10,25 @@ from typing import Any, cast
 
 import dagster as dg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medallion.planning import (
     RANGE_END,
     RANGE_START,
+    RANGES,
     PlannedRun,
     SelectionError,
     Slices,
     by_domain,
     common_partitions,
+    keys_between,
     landed_keys,
     parse_keys,
+    partitions_label,
+    plan_run,
     plan_runs,
+    tagged_ranges,
     touched_by_partitions,
     with_upstream,
 )
@@ -31,6 +37,10 @@ from medallion.tables import Table
 MONTHS = dg.MonthlyPartitionsDefinition(start_date="2017-01", end_date="2018-01", fmt="%Y-%m")
 DAYS = dg.DailyPartitionsDefinition(start_date="2017-01-01", end_date="2017-02-01")
 KEYS = MONTHS.get_partition_keys()
+SHOPS = dg.StaticPartitionsDefinition(["nl", "be", "de", "fr"])
+GRID = dg.MultiPartitionsDefinition({"month": MONTHS, "shop": SHOPS})
+HOURS = dg.HourlyPartitionsDefinition("2024-10-27-00:00", end_date="2024-10-27-05:00", timezone="Europe/Berlin")
+DEFINITIONS = {"months": MONTHS, "shops": SHOPS, "grid": GRID, "hours": HOURS}
 
 
 def table(
@@ -161,6 +171,91 @@ def test_the_runs_cover_exactly_the_selected_keys_by_ranges_that_do_not_touch(ke
     assert all(gap > 1 for gap in gaps)
 
 
+@settings(deadline=None, max_examples=40)
+@pytest.mark.parametrize("kind", list(DEFINITIONS))
+@given(data=st.data())
+def test_runs_cover_exactly_the_selection_alone_and_as_one(kind: str, data: st.DataObject) -> None:
+    definition = DEFINITIONS[kind]
+    known = [str(key) for key in definition.get_partition_keys()]
+    keys = data.draw(st.sets(st.sampled_from(known), max_size=8))
+    tables = [table("silver/shop/orders", definition)]
+
+    runs = plan_runs(tables, keys)
+    covered = [key for run in runs for key in keys_between(definition, cast(str, run.first), cast(str, run.last))]
+    assert sorted(covered) == sorted(keys)
+
+    one = plan_run(tables, keys)
+    assert len(one) == bool(keys)
+    ranges = tagged_ranges(one[0].tags) if one else []
+    assert sorted(key for ends in ranges for key in keys_between(definition, *ends)) == sorted(keys)
+    if one:
+        assert keys <= set(keys_between(definition, one[0].tags[RANGE_START], one[0].tags[RANGE_END]))
+
+
+def test_one_run_names_its_holes_by_the_ranges_beside_them() -> None:
+    (run,) = plan_run([table("silver/shop/orders")], ["2017-05", "2017-01", "2017-02"])
+
+    assert (run.tags[RANGE_START], run.tags[RANGE_END]) == ("2017-01", "2017-05")
+    assert json.loads(run.tags[RANGES]) == [["2017-01", "2017-02"], ["2017-05", "2017-05"]]
+    assert run.label == "2017-01...2017-02, 2017-05"
+
+
+def test_one_run_without_holes_is_dagsters_own() -> None:
+    (run,) = plan_run([table("silver/shop/orders")], ["2017-01", "2017-02"])
+
+    assert run.tags == {RANGE_START: "2017-01", RANGE_END: "2017-02"}
+
+
+def test_a_rectangle_of_a_grid_is_one_range() -> None:
+    cells = [f"{month}|{shop}" for month in ("2017-01", "2017-02") for shop in ("be", "de", "nl")]
+    (run,) = plan_runs([table("silver/shop/orders", GRID)], cells)
+
+    assert run.label == "2017-01|nl...2017-02|de"
+
+
+def test_neighbours_in_the_list_of_a_grid_that_are_no_rectangle_are_two_ranges() -> None:
+    runs = plan_runs([table("silver/shop/orders", GRID)], ["2017-01|fr", "2017-02|nl"])
+
+    assert [run.label for run in runs] == ["2017-01|fr", "2017-02|nl"]
+
+
+def test_a_range_that_begins_with_the_second_of_two_equal_hours_leaves_the_first_out() -> None:
+    hours = HOURS.get_partition_keys()
+
+    assert keys_between(HOURS, hours[3], hours[4]) == hours[3:5]
+    assert keys_between(HOURS, hours[3], hours[3]) == [hours[3]]
+    assert keys_between(HOURS, hours[1], hours[2]) == hours[1:3]
+
+
+@pytest.mark.parametrize(
+    ("tags", "label"),
+    [
+        ({}, None),
+        ({"dagster/partition": "2017-01"}, "2017-01"),
+        ({RANGE_START: "2017-01", RANGE_END: "2017-03"}, "2017-01...2017-03"),
+        ({RANGE_START: "a", RANGE_END: "d", RANGES: '[["a", "b"], ["d", "d"]]'}, "a...b, d"),
+    ],
+)
+def test_the_tags_of_a_run_say_its_partitions(tags: dict[str, str], label: str | None) -> None:
+    assert partitions_label(tags) == label
+
+
+def test_a_key_with_commas_is_named_alone() -> None:
+    shops = dg.StaticPartitionsDefinition(["a", "a,b", "b"])
+
+    assert parse_keys("a,b", shops) == ["a,b"]
+    assert parse_keys("a, b", shops) == ["a", "b"]
+
+
+def test_a_range_of_a_grid_is_every_combination() -> None:
+    assert parse_keys("2017-01|be...2017-02|de", GRID) == ["2017-01|be", "2017-01|de", "2017-02|be", "2017-02|de"]
+
+
+def test_partitions_that_nobody_has_added_yet_are_none() -> None:
+    with pytest.raises(SelectionError, match=r"\['a'\] do not exist; there are none yet"):
+        plan_runs([table("silver/shop/orders", dg.StaticPartitionsDefinition([]))], ["a"])
+
+
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
@@ -182,6 +277,12 @@ def test_keys_that_do_not_exist_are_refused(text: str) -> None:
 def test_a_range_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(SelectionError, match="ends before it starts"):
         parse_keys("2017-03...2017-01", MONTHS)
+    with pytest.raises(SelectionError, match="ends before it starts"):
+        parse_keys("2024-10-27-04:00...2024-10-27-03:00", HOURS)
+    with pytest.raises(SelectionError, match="ends before it starts"):
+        parse_keys("2017-01|de...2017-02|be", GRID)
+    with pytest.raises(SelectionError, match="ends before it starts"):
+        parse_keys("fr...nl", SHOPS)
 
 
 def landed(slices: dict[str, list[str]]) -> Slices:

@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 
 from medallion.audit import RowAudit
-from medallion.checks import Finding, Fresh, References, RowCountInBounds, UniqueKey
+from medallion.checks import Fresh, References, RowCountInBounds, UniqueKey
+from medallion.findings import Finding
 from medallion.quality import Quality, assess
 
 CLEAN = RowAudit(passed=10, rejected=0, duplicates=0, merged=0)

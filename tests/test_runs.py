@@ -92,6 +92,30 @@ def test_a_run_tells_its_events_and_is_stored_with_location_and_partitions(platf
     assert not list((platform.settings.home / "running").iterdir())
 
 
+@pytest.mark.integration
+def test_only_a_run_after_a_killed_one_of_the_same_tables_and_partitions_is_its_re_execution(
+    platform: Platform, tmp_path: Path
+) -> None:
+    (january,) = plan_runs([platform.tables["bronze/shop/orders"]], ["2017-01"])
+    (february,) = plan_runs([platform.tables["bronze/shop/orders"]], ["2017-02"])
+
+    with open_instance(tmp_path) as instance:
+
+        def run(planned: Any) -> dg.DagsterRun:
+            run_id = next(run_id for run_id, _ in list(execute(platform, instance, planned)))
+            found = instance.get_run_by_id(run_id)
+            assert found is not None
+            return found
+
+        failed = run(january)  # nothing has landed
+        killed = run(january)
+        instance.add_run_tags(killed.run_id, {"medallion/lost": "true"})
+        other, again, later = run(february), run(january), run(january)
+
+    assert [failed.parent_run_id, killed.parent_run_id, other.parent_run_id, later.parent_run_id] == [None] * 4
+    assert (again.parent_run_id, again.root_run_id) == (killed.run_id, killed.run_id)
+
+
 def _run_for_long(home: Path, run_id: str, ready: Any) -> None:
     import time
 

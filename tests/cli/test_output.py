@@ -137,6 +137,18 @@ def test_a_wrong_setting_is_told_without_its_value(monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in text
 
 
+def test_a_lake_in_a_folder_that_the_engine_would_rename_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "my lake"))
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+
+    text = explanation(caught.value)
+    assert text is not None
+    assert text.startswith(f"The settings are not valid: the lake can't be in {tmp_path / 'my lake' / 'lake'}: ")
+
+
 @pytest.mark.parametrize(("error", "code"), [(SelectionError("which?"), 2), (LandingError("none"), 1)])
 def test_what_was_asked_wrongly_is_exit_code_2(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as caught, Explained():

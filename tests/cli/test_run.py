@@ -89,11 +89,25 @@ def test_nothing_is_left_in_the_list_of_running_processes(landed: Any, whole: di
     assert not list((landed.folder / "home" / "running").iterdir())
 
 
+def test_named_partitions_with_holes_are_one_run_and_one_commit(landed: Any, whole: dict[str, Any]) -> None:
+    from dagster import AssetKey, DagsterEventType
+
+    document = landed.document("run", "-s", "bronze/shop/orders", "-p", "2017-01,2017-04")
+    assert [run["partitions"] for run in document["runs"]] == ["2017-01, 2017-04"]
+    assert assets(document)["bronze/shop/orders"]["rows_out"] == 6
+    with open_instance(Path(landed.environment["MEDALLION_HOME"])) as instance:
+        run_id, made = document["runs"][0]["run_id"], DagsterEventType.ASSET_MATERIALIZATION
+        records = instance.get_records_for_run(run_id, of_type=made).records
+    assert {(record.asset_key, record.partition_key) for record in records} == {
+        (AssetKey(["bronze", "shop", "orders"]), month) for month in ("2017-01", "2017-04")
+    }
+
+
 def test_the_lines_name_every_table_and_the_summary_counts_them(landed: Any) -> None:
     result = landed.call("run", "-s", "silver/shop/orders", "-p", "2017-01...2017-02")
 
     assert result.exit_code == 0
-    assert "✓ silver/shop/orders         6         4           1    8/9" in result.stdout
+    assert "✓ silver/shop/orders         6         4           1   9/10" in result.stdout
     assert "✓ 1 table made, 4 rows, 1 quarantined, 0 failed checks" in result.stdout
     assert "Look at it with: medallion tables" in result.stdout
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from medallion.delta import publish as publishing
 from medallion.delta.publish import WriteConflictError, row_count
+from medallion.delta.staging import sweep_stages
+from medallion.delta.store import DeltaStore
 from medallion.partitions import WHOLE
+from tests.fixtures.s3_process import s3_process
+from tests.fixtures.s3_server import S3
 
 LAYOUTS = pytest.mark.parametrize("partition_by", [("day",), ()], ids=["swapped", "rewritten"])
 Compete = Callable[[Callable[[], Any], int], list[int]]
@@ -89,16 +97,55 @@ def test_a_merge_sees_the_row_that_a_rival_inserted(lake: Any, rows: Any, compet
 
 
 @LAYOUTS
-def test_a_write_that_always_loses_says_so_and_writes_nothing(
-    lake: Any, days: Any, rows: Any, compete: Compete, partition_by: Any
+@pytest.mark.parametrize("mode", ["replace", "append"])
+def test_a_compaction_in_between_costs_no_write_and_no_row(
+    lake: Any, days: Any, rows: Any, compete: Compete, partition_by: Any, mode: Any
 ) -> None:
+    for amount in (1, 2):
+        lake.write(rows(("01", amount)), days("01"), partition_by, "append")
+    attempts = compete(lambda: lake.table.optimize.compact(), 1)
+    lake.write(rows(("01", 3)), days("01"), partition_by, mode)
+    assert len(attempts) == 2
+    assert lake.pairs() == ([("01", 1), ("01", 2)] if mode == "append" else []) + [("01", 3)]
+
+
+@LAYOUTS
+def test_a_compaction_that_began_before_a_replace_is_refused(
+    lake: Any, days: Any, rows: Any, partition_by: Any
+) -> None:
+    for amount in (1, 2):
+        lake.write(rows(("01", amount)), days("01"), partition_by, "append")
+    begun = lake.table
+    lake.write(rows(("01", 3)), days("01"), partition_by)
+    with pytest.raises(CommitFailedError):
+        begun.optimize.compact()
+    assert lake.pairs() == [("01", 3)]
+
+
+@LAYOUTS
+def test_a_write_that_always_loses_says_so_and_writes_nothing(
+    lake: Any, days: Any, rows: Any, compete: Compete, partition_by: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_PATIENCE_SECONDS", 0.2)
     lake.write(rows(("01", 1)), days("01"), partition_by)
-    attempts = compete(lambda: write_deltalake(lake.table, rows(("02", 9)), mode="append"), 99)
+    compete(lambda: write_deltalake(lake.table, rows(("02", 9)), mode="append"), 10**6)
     with pytest.raises(WriteConflictError, match=r"silver/shop/orders slice 01.*nothing was written, run it again"):
         lake.write(rows(("01", 2)), days("01"), partition_by)
     assert ("01", 1) in lake.pairs()
     assert ("01", 2) not in lake.pairs()
-    assert len(attempts) == 12
+
+
+def test_the_wait_after_a_lost_race_doubles_with_jitter_up_to_a_limit(
+    lake: Any, days: Any, rows: Any, compete: Compete, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    lake.write(rows(("01", 1)), days("01"), ("day",))
+    compete(lambda: write_deltalake(lake.table, rows(("02", 9)), mode="append"), 4)
+    monkeypatch.setattr(publishing, "_LONGEST_WAIT_SECONDS", 0.08)
+    monkeypatch.setattr(publishing.time, "sleep", waits.append)
+    monkeypatch.setattr(publishing.random, "uniform", lambda low, high: high)
+    lake.write(rows(("01", 2)), days("01"), ("day",))
+    assert waits == [0.02, 0.04, 0.08, 0.08]
 
 
 def test_an_error_that_is_no_conflict_is_not_retried(
@@ -112,6 +159,51 @@ def test_an_error_that_is_no_conflict_is_not_retried(
     with pytest.raises(OSError, match="503"):
         lake.write(rows(("01", 3)), days("01"), ("day",))
     assert lake.pairs() == [("01", 1), ("02", 2)]
+
+
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[S3]:
+    """A server that makes every commit and answers with an error, so that its repetition is refused."""
+    with s3_process(f"forgetful-{uuid.uuid4().hex[:8]}", "forgetful") as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("mode", "partition_by", "expected"),
+    [
+        ("replace", ("day",), [("01", 3), ("02", 2)]),
+        ("replace", (), [("01", 3), ("02", 2)]),
+        ("append", ("day",), [("01", 1), ("01", 3), ("02", 2)]),
+        ("append", (), [("01", 1), ("01", 3), ("02", 2)]),
+        ("merge", (), [("01", 3), ("02", 2)]),
+    ],
+)
+def test_a_commit_whose_answer_got_lost_is_found_and_not_repeated(
+    forgetful: S3, lake_at: Any, tmp_path: Path, days: Any, rows: Any, mode: Any, partition_by: Any, expected: Any
+) -> None:
+    lake = lake_at(DeltaStore(f"s3://{forgetful.bucket}/{tmp_path.name}", forgetful.storage_options))
+    lake.write(rows(("01", 1), ("02", 2)), days("01", "02"), partition_by)
+    version = lake.version
+
+    options = {"keys": ("day",)} if mode == "merge" else {"transactions": ("r",)} if mode == "append" else {}
+    published = lake.write(rows(("01", 3)), days("01"), partition_by, mode, **options)
+
+    assert lake.pairs() == expected
+    assert (published.operation, published.version, lake.version) == (mode, version + 1, version + 1)
+    assert sweep_stages(lake.store, lake.path, dt.timedelta(0)) == 0
+
+
+def test_a_storage_error_after_the_commit_is_no_failure_of_the_write(
+    lake: Any, days: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: Any) -> Any:
+        raise OSError("503 slow down")
+
+    lake.write(rows(("01", 1)), days("01"), ("day",))
+    monkeypatch.setattr(DeltaTable, "update_incremental", unreachable)
+    published = lake.write(rows(("01", 2)), days("01"), ("day",), "append", transactions=("r",))
+    assert (published.operation, published.version) == ("append", 2)
+    assert lake.pairs() == [("01", 1), ("01", 2)]
 
 
 def test_row_count_reads_the_log_alone(lake: Any, days: Any, rows: Any) -> None:

@@ -106,11 +106,10 @@ def test_the_commit_says_which_run_made_it(lake: Any, days: Any, rows: Any, part
     assert lake.commit["medallion/audit"] == "{}"
 
 
-def test_a_published_stage_leaves_only_the_files_of_the_table(lake: Any, days: Any, rows: Any, tmp_path: Any) -> None:
+def test_a_published_stage_leaves_only_the_files_of_the_table(lake: Any, days: Any, rows: Any) -> None:
     lake.write(rows(("a b/c%", 1)), days("a b/c%"), ("day",))
-    on_disk = {str(path.relative_to(tmp_path / "lake" / "/".join(lake.path))) for path in tmp_path.rglob("*.parquet")}
-    assert on_disk == lake.files()
-    assert not list(tmp_path.rglob("stage-*/_delta_log/*.json"))
+    assert set(lake.objects(".parquet")) == lake.files()
+    assert all(path.startswith("_delta_log/") for path in lake.objects(".json"))
 
 
 @pytest.mark.parametrize("engine", ["arrow", "spark"])
@@ -171,9 +170,9 @@ def test_a_missing_column_is_null_under_additive_evolution(
 def test_strict_evolution_refuses_by_name(lake: Any, days: Any, rows: Any, partition_by: tuple[str, ...]) -> None:
     lake.write(rows(("01", 1)), days("01"), partition_by)
     refused = {
-        r"changed types \['amount: long -> double'\]": pa.table({"day": ["01"], "amount": [1.5]}),
-        r"missing columns \['amount'\]": pa.table({"day": ["01"], "note": ["n"]}),
-        r"new columns \['note'\]": rows(("01", 1)).append_column("note", pa.array(["n"])),
+        "changed type of amount: long -> double": pa.table({"day": ["01"], "amount": [1.5]}),
+        "missing column amount: long": pa.table({"day": ["01"], "note": ["n"]}),
+        "new column note: string": rows(("01", 1)).append_column("note", pa.array(["n"])),
     }
     for message, frame in refused.items():
         with pytest.raises(SchemaError, match=message):

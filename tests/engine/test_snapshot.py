@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from medallion.engine.frames import read_delta
+from medallion.engine.frames import read_version
 from medallion.engine.snapshot import read_snapshot
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_every_version_around_checkpoints_has_its_rows(spark: SparkSession, tmp_
         write_deltalake(uri, pa.table({"v": [value]}), mode="append")
         if value in (10, 20):
             DeltaTable(uri).create_checkpoint()
-    assert [read_delta(spark, uri, version).count() for version in range(newest + 1)] == list(range(1, newest + 2))
+    assert [read_version(spark, uri, version).count() for version in range(newest + 1)] == list(range(1, newest + 2))
 
 
 def test_a_version_keeps_its_rows_after_the_table_was_replaced(spark: SparkSession, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_table_with_deletion_vectors_is_refused(spark: SparkSession, tmp_path:
 def test_a_table_or_version_that_is_not_there_is_told_apart(spark: SparkSession, tmp_path: Path) -> None:
     uri = str(tmp_path / "table")
     with pytest.raises(TableNotFoundError):
-        read_delta(spark, uri, 0)
+        read_version(spark, uri, 0)
     write_deltalake(uri, pa.table({"v": [1]}))
     with pytest.raises(DeltaError, match="7"):
-        read_delta(spark, uri, 7)
+        read_version(spark, uri, 7)

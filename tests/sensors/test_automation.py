@@ -24,7 +24,7 @@ def automation() -> Automation:
 
 
 def daily(automation: Automation, landing: Landing) -> Any:
-    (schedule,) = automation.schedules
+    schedule = automation.schedules[0]
     context = dg.build_schedule_context(
         instance=dg.DagsterInstance.ephemeral(),
         scheduled_execution_time=dt.datetime(2026, 3, 1, 2, tzinfo=dt.UTC),
@@ -53,7 +53,7 @@ def test_the_updates_sensor_keeps_its_range_runs_when_definitions_copy_it(automa
 
 
 def test_the_daily_schedule_is_at_two_utc(automation: Automation) -> None:
-    (schedule,) = automation.schedules
+    schedule = automation.schedules[0]
 
     assert (schedule.name, schedule.cron_schedule, schedule.execution_timezone) == ("daily_olist", "0 2 * * *", "UTC")
 
