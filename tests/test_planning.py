@@ -192,6 +192,14 @@ def test_runs_cover_exactly_the_selection_alone_and_as_one(kind: str, data: st.D
         assert keys <= set(keys_between(definition, one[0].tags[RANGE_START], one[0].tags[RANGE_END]))
 
 
+def test_two_hours_that_the_clock_shows_alike_are_not_taken_for_each_other() -> None:
+    hours = DEFINITIONS["hours"]
+    second, last = "2024-10-27-02:00+0100", "2024-10-27-03:00"
+
+    assert keys_between(hours, second, last) == [second, last]
+    assert keys_between(hours, "2024-10-27-02:00", last) == ["2024-10-27-02:00", second, last]
+
+
 def test_one_run_names_its_holes_by_the_ranges_beside_them() -> None:
     (run,) = plan_run([table("silver/shop/orders")], ["2017-05", "2017-01", "2017-02"])
 

@@ -39,6 +39,9 @@ def server_environment(memory_bytes: int, spilling_joins: bool = False) -> dict[
         "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(memory_bytes),
         "SAIL_OPTIMIZER__PREFER_HASH_JOIN": "false" if spilling_joins else "true",
         "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(_SESSION_SECONDS),
+        # Half the default: writing 10 million rows of 12 columns in 24 partitions peaks at 1341 MiB and not 1548, and
+        # takes as long.
+        "SAIL_EXECUTION__BATCH_SIZE": "4096",
     }
 
 
