@@ -34,7 +34,7 @@ WRITERS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(
     ("where", "partition_by", "times"),
     [
-        pytest.param("local", ("day",), 6, id="local"),
+        pytest.param("local", ("day",), 6, marks=pytest.mark.slow, id="local"),
         pytest.param("local", (), 4, marks=pytest.mark.slow, id="local-rewritten"),
         pytest.param("s3", ("day",), 3, marks=pytest.mark.slow, id="s3"),
     ],

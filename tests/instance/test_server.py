@@ -180,6 +180,7 @@ def json_logs(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.usefixtures("json_logs")
 def test_every_log_line_of_servers_and_runs_is_json_on_request(
     server: subprocess.Popen[str], tmp_path: Path, port: int

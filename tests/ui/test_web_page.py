@@ -20,7 +20,7 @@ from medallion.landing import SNAPSHOT, Landing
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-pytestmark = [pytest.mark.ui, pytest.mark.integration]
+pytestmark = [pytest.mark.ui, pytest.mark.integration, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 NAMES = (

@@ -448,6 +448,7 @@ def test_the_synthetic_dataset_loses_just_its_broken_rows(tmp_path: Path) -> Non
         assert quarantined(tmp_path, table) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.skipif(not sample().is_dir(), reason="the real sample is not here; set MEDALLION_OLIST_SAMPLE")
 def test_the_real_sample_loses_just_its_points_outside_of_brazil(tmp_path: Path) -> None:
