@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from medallion.audit import RowAudit
-from medallion.delta.io_manager import PARTITIONS
+from medallion.delta.commits import AUDIT, PARTITIONS
 from medallion.quality import Quality, assess, null_counts
 from medallion.verdict import Verdict
 
@@ -38,7 +38,7 @@ def recorded_rows(table: DeltaTable | None, keys: Sequence[str]) -> dict[str, li
     """
     found: dict[str, list[int]] = {key: [] for key in keys or ("",)}
     for commit in table.history(_COMMITS) if table is not None else []:
-        audit = json.loads(commit.get("medallion/audit", "{}"))
+        audit = json.loads(commit.get(AUDIT, "{}"))
         several = audit.get("partitions", {})
         for key, rows in found.items():
             if key in several:

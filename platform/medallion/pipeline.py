@@ -16,8 +16,9 @@ from medallion.arrivals import Arrivals
 from medallion.audit import BATCH, RAW, annotate, audit_lines, audit_rows, has_repeats
 from medallion.candidate import Candidate, Staged
 from medallion.checks import CandidateView, TableCheck
+from medallion.delta.commits import commit_metadata, transactions
 from medallion.delta.frames import is_spark_type, read_spark, stage_writer, streamed
-from medallion.delta.io_manager import LakeStorage, commit_metadata, transactions
+from medallion.delta.io_manager import LakeStorage
 from medallion.delta.publish import Write, row_count
 from medallion.delta.scd2 import SNAPSHOT
 from medallion.delta.schema import check_declared, extra_column, with_extras

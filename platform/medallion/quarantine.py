@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medallion.delta.commits import ASSET_KEY, RUN_ID
 from medallion.delta.frames import stage_writer
 from medallion.delta.publish import Write, publish
 from medallion.delta.staging import OUTCOME, REJECTED, Stage, write_stage
@@ -92,7 +93,7 @@ def replace_slices(store: DeltaStore, rejected: Rejected) -> int:
             selection=selection,
             schema=Schema.from_arrow(schema()),
             partition_by=_PARTITION_BY,
-            commit={"dagster/run_id": rejected.run_id, "dagster/asset_key": "/".join(rejected.table)},
+            commit={RUN_ID: rejected.run_id, ASSET_KEY: "/".join(rejected.table)},
         )
     )
     stage.discard(keep=published.kept)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from medallion.delta.publish import DuplicateKeyError
+from medallion.delta.preconditions import DuplicateKeyError
 from medallion.engine.frames import from_arrow
 from medallion.partitions import SliceError
 

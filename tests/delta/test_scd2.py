@@ -16,7 +16,8 @@ from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 
 from medallion.delta import publish as publishing
-from medallion.delta.publish import DuplicateKeyError, Write, publish
+from medallion.delta.preconditions import DuplicateKeyError
+from medallion.delta.publish import Write, publish
 from medallion.delta.scd2 import History, SnapshotError
 from medallion.delta.staging import write_stage
 from medallion.delta.store import DeltaStore

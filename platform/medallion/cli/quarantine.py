@@ -164,14 +164,13 @@ def _hints(table: Table, tables: Mapping[str, Table], keys: Sequence[str], passe
 
 def _rejected(store: DeltaStore, table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rejected rows of a table."""
-    import pyarrow as pa
-
+    from medallion.delta.store import scan
     from medallion.quarantine import quarantine_path
 
     delta = store.find(quarantine_path(table.path))
     if delta is None:
         return []
-    reader = pa.RecordBatchReader.from_stream(delta.scan(columns=list(columns), predicate=f"layer = '{table.layer}'"))
+    reader = scan(delta, columns, f"layer = '{table.layer}'")
     return [row for batch in reader for row in batch.to_pylist()]
 
 

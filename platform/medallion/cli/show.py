@@ -137,6 +137,6 @@ def ours_last(names: list[str], rows: list[list[Any]]) -> tuple[list[str], list[
 
 
 def _reader(delta: DeltaTable, predicate: str | None = None) -> pa.RecordBatchReader:
-    import pyarrow as pa
+    from medallion.delta.store import scan
 
-    return pa.RecordBatchReader.from_stream(delta.scan(predicate=predicate))
+    return scan(delta, predicate=predicate)

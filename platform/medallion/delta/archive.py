@@ -11,7 +11,7 @@ from medallion.delta.frames import stage_writer
 from medallion.delta.protocol import require_writable
 from medallion.delta.publish import Write, publish
 from medallion.delta.staging import write_stage
-from medallion.delta.store import DataFile, DeltaStore, column_types, data_files
+from medallion.delta.store import DataFile, DeltaStore, column_types, data_files, scan
 from medallion.partitions import Dimension, Slice, boxes
 
 if TYPE_CHECKING:
@@ -192,12 +192,11 @@ def _move(target: DeltaStore, path: Sequence[str], table: DeltaTable, files: Seq
 
 
 def _copy(target: DeltaStore, path: Sequence[str], table: DeltaTable, selection: Slice) -> None:
-    import pyarrow as pa
 
     columns = tuple(table.metadata().partition_columns)
     names = [item.name for item in table.schema().fields]
     predicate = selection.bind(column_types(table.schema())).sql()
-    rows = pa.RecordBatchReader.from_stream(table.scan(columns=names, predicate=predicate))
+    rows = scan(table, names, predicate)
     stage = write_stage(target, tuple(path), columns, stage_writer(rows, target))
     published = publish(Write(stage, selection, table.schema(), columns, evolution="additive"))
     stage.discard(keep=published.kept)
@@ -205,10 +204,9 @@ def _copy(target: DeltaStore, path: Sequence[str], table: DeltaTable, selection:
 
 def _count(table: DeltaTable, selection: Slice, columns: Sequence[str]) -> int:
     """Rows of a slice as its data files have them, not as the log counts them."""
-    import pyarrow as pa
 
     predicate = selection.bind(column_types(table.schema())).sql()
-    stream = pa.RecordBatchReader.from_stream(table.scan(columns=list(columns), predicate=predicate))
+    stream = scan(table, columns, predicate)
     return sum(batch.num_rows for batch in stream)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from medallion.delta.protocol import COLUMN_MAPPING, DELETION_VECTORS, reader_features
 from medallion.delta.schema import type_name
-from medallion.delta.store import DeltaStore
+from medallion.delta.store import DeltaStore, scan
 
 if TYPE_CHECKING:
     import duckdb
@@ -165,7 +165,7 @@ def _reader(store: DeltaStore, path: Sequence[str], table: DeltaTable, shared: C
     import pyarrow as pa
 
     if not _is_plain(table):
-        return pa.RecordBatchReader.from_stream(table.scan())
+        return scan(table)
     schema = pa.schema(table.schema().to_arrow())
     actions = [action for action in _actions(table) if action["path"] not in shared]
     return pa.RecordBatchReader.from_batches(schema, _batches(store, path, schema, actions))

@@ -10,7 +10,7 @@ from medallion.delta.protocol import require_writable
 from medallion.delta.rewrite import rewrite
 from medallion.delta.schema import ColumnChange, SchemaError, type_name
 from medallion.delta.staging import PASSED, WRITE_ID, StagedFile
-from medallion.delta.store import DeltaStore
+from medallion.delta.store import DeltaStore, scan
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
@@ -203,5 +203,5 @@ def _nulls(table: DeltaTable, column: str) -> int:
     if None not in counts:
         return sum(counts)
     quoted = '"' + column.replace('"', '""') + '"'
-    stream = pa.RecordBatchReader.from_stream(table.scan(columns=[column], predicate=f"{quoted} IS NULL"))
+    stream = scan(table, [column], f"{quoted} IS NULL")
     return sum(batch.num_rows for batch in stream)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medallion.delta.protocol import require_own_files
 from medallion.delta.staging import OUTCOME, PASSED
-from medallion.delta.store import DeltaStore, column_types
+from medallion.delta.store import DeltaStore, column_types, scan
 from medallion.partitions import WHOLE, Slice
 
 if TYPE_CHECKING:
@@ -105,12 +105,10 @@ def load(kind: Any, table: DeltaTable, selection: Slice, columns: Sequence[str] 
     Raises:
         UnsupportedFrameError: the type is neither.
     """
-    import pyarrow as pa
 
     predicate = selection.bind(column_types(table.schema())).sql()
     names = list(columns) if columns else [item.name for item in table.schema().fields]
-    reader = pa.RecordBatchReader.from_stream(table.scan(columns=names, predicate=predicate))
-    return _convert(kind, reader)
+    return _convert(kind, scan(table, names, predicate))
 
 
 def empty(kind: Any, schema: Schema, spark: Callable[[], SparkSession]) -> Any:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from medallion.delta.publish import WRITE_MODE
+from medallion.delta.commits import PARTITIONS, RUN_ID, WRITE_MODE
 from medallion.delta.store import DeltaStore, VersionMissingError, data_files
 from medallion.partitions import WHOLE
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-RUN_ID, PARTITIONS = "dagster/run_id", "dagster/partitions"
 _VERBS = {"create table": "create", "optimize": "compact", "set tblproperties": "set properties"}
 
 

@@ -1,6 +1,5 @@
 """The IO manager: exact slices of Delta tables in, one commit per write out."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from dagster_deltalake.config import AzureConfig, ClientConfig, GcsConfig, S3Con
 
 from medallion.candidate import Candidate
 from medallion.delta.archive import require_not_archived
+from medallion.delta.commits import commit_metadata, transactions
 from medallion.delta.conditional_put import require_conditional_put
 from medallion.delta.frames import empty, frame_types, is_spark_type, load, read_spark, stage_writer, streamed
 from medallion.delta.publish import Write, publish
@@ -172,30 +172,6 @@ def delta_options(storage: Any, client: ClientConfig | None = None) -> dict[str,
 
 
 _DELTA_NAMES = {"endpoint": "endpoint_url", "token": "session_token"}
-
-
-def transactions(mode: str, table: str, run_id: str, keys: Sequence[str]) -> tuple[str, ...]:
-    """Names that make an append happen once per run and partition; a re-execution goes by the id of its root run."""
-    if mode != "append":
-        return ()
-    return tuple(f"medallion:{table}:{run_id}:{key}" for key in keys or ("table",))
-
-
-PARTITIONS = "dagster/partitions"
-"""In a commit: the partition keys it wrote, as a JSON list; empty for a table without partitions."""
-
-
-def commit_metadata(
-    table: str, run_id: str, keys: Sequence[str], code_version: str | None, audit: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What a commit says about the run that made it."""
-    return {
-        "dagster/run_id": run_id,
-        "dagster/asset_key": table,
-        PARTITIONS: json.dumps(list(keys)),
-        "dagster/code_version": code_version or "",
-        "medallion/audit": json.dumps(audit or {}, sort_keys=True),
-    }
 
 
 def _input_slice(context: dg.InputContext) -> Slice:

@@ -11,32 +11,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from medallion.delta.change_feed import require_properties
+from medallion.delta.commits import ASSET_KEY, RUN_ID, WRITE_MODE
 from medallion.delta.evolve import MIGRATION, add_actions, described, evolve, overwrite
+from medallion.delta.preconditions import require_inside, require_no_row_outside, require_unique_keys
 from medallion.delta.protocol import require_writable
 from medallion.delta.scd2 import Batch, History, merge_history
 from medallion.delta.schema import ColumnChange, SchemaEvolution, check_evolution, evolved
 from medallion.delta.staging import OUTCOME, PASSED, WRITE_ID, Stage, StagedFile
-from medallion.delta.store import DeltaStore, column_types, data_files
+from medallion.delta.store import DeltaStore, column_types, data_files, scan
 from medallion.faults import Fault, fault
-from medallion.partitions import WHOLE, BoundSlice, Slice, SliceError, parse_file_value
+from medallion.partitions import WHOLE, Slice, SliceError
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
 
 WriteMode = Literal["replace", "append", "merge", "scd2"]
-WRITE_MODE = "medallion/mode"
-"""Commit metadata that says how, which Delta's own operation does not: files that enter by reference are a WRITE."""
-_RUN = ("dagster/run_id", "dagster/asset_key")
+_HAS_PASSED = f"{OUTCOME} = '{PASSED}'"
 _PATIENCE_SECONDS = 120.0
 _LONGEST_WAIT_SECONDS = 2.0
 
 
 class WriteConflictError(RuntimeError):
     """Other writers won every attempt for two minutes; nothing was written."""
-
-
-class DuplicateKeyError(ValueError):
-    """Rows to merge that share a key; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def publish(write: Write) -> Published:
     from deltalake.exceptions import CommitFailedError, DeltaError
 
     if write.mode in ("merge", "scd2"):
-        _require_unique_keys(write)
+        require_unique_keys(write)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     for attempt in itertools.count():
         table = _open_or_create(write)
@@ -189,8 +185,8 @@ def _evolve(write: Write, table: DeltaTable, changes: Sequence[ColumnChange]) ->
     """Give the table the columns of the write in a commit of its own, which does no harm if the write then fails."""
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
-        _require_no_row_outside(write, predicate)
-    run = {key: value for key, value in write.commit.items() if key in _RUN}
+        require_no_row_outside(write, predicate)
+    run = {key: value for key, value in write.commit.items() if key in (RUN_ID, ASSET_KEY)}
     target = evolved(table.schema(), write.schema)
     evolve(write.stage.store, write.table, table, target, changes, {**run, MIGRATION: described(changes)})
 
@@ -235,7 +231,7 @@ def _swap_files(write: Write, table: DeltaTable) -> Published:
 
     passed = write.stage.select(PASSED)
     types = column_types(table.schema())
-    _require_inside(write, write.selection.bind(types), types, passed)
+    require_inside(write, write.selection.bind(types), types, passed)
     removes = []
     if write.mode == "replace":
         now = int(time.time() * 1000)
@@ -276,11 +272,11 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
     elif len(write.columns) < len(table.schema().fields):
         how["schema_mode"] = "merge"  # the columns that did not come are NULL; those that did are the table's own
     if append and predicate is not None:
-        _require_no_row_outside(write, predicate)
+        require_no_row_outside(write, predicate)
     try:
         write_deltalake(
             table,
-            _passed_rows(write),
+            scan(write.stage.delta, write.columns, _HAS_PASSED),
             storage_options=dict(write.stage.store.storage_options),
             commit_properties=_commit(write, retries=0),
             **how,
@@ -304,11 +300,15 @@ def _merge(write: Write, table: DeltaTable) -> Published:
     on = " AND ".join(f"t.{_quoted(key)} = s.{_quoted(key)}" for key in keys)
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
-        _require_no_row_outside(write, predicate)
+        require_no_row_outside(write, predicate)
     rest = [column for column in write.columns if column not in keys]
     differs = " OR ".join(f"(t.{_quoted(column)} IS DISTINCT FROM s.{_quoted(column)})" for column in rest)
     merger = table.merge(
-        _passed_rows(write), on, source_alias="s", target_alias="t", commit_properties=_commit(write, retries=0)
+        scan(write.stage.delta, write.columns, _HAS_PASSED),
+        on,
+        source_alias="s",
+        target_alias="t",
+        commit_properties=_commit(write, retries=0),
     )
     if rest:
         merger = merger.when_matched_update_all(predicate=differs)
@@ -332,15 +332,13 @@ def _keep_history(write: Write, table: DeltaTable) -> Published:
         raise ValueError(f"{write.name}: mode scd2 needs a contract that extends Versioned; declare it with @silver")
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
-        _require_no_row_outside(write, predicate)
+        require_no_row_outside(write, predicate)
     batch = Batch(
         name=f"{write.name} slice {write.selection.label}",
         columns=write.columns,
-        passed=lambda columns: _arrow(
-            write.stage.delta.scan(columns=list(columns), predicate=f"{OUTCOME} = '{PASSED}'")
-        ),
-        seen=lambda columns: _arrow(write.stage.delta.scan(columns=list(columns))),
-        stored=lambda columns: _arrow(table.scan(columns=list(columns), predicate=predicate)),
+        passed=lambda columns: scan(write.stage.delta, columns, _HAS_PASSED),
+        seen=lambda columns: scan(write.stage.delta, columns),
+        stored=lambda columns: scan(table, columns, predicate),
     )
     metrics = merge_history(table, write.history, batch, lambda: _commit(write, retries=0))
     table.update_incremental()
@@ -357,62 +355,6 @@ def _already_appended(write: Write, table: DeltaTable) -> Published | None:
             f"{write.selection.label} before; start a new run for the others"
         )
     return Published(table, table.version(), "skipped", {"rows_written": 0})
-
-
-def _require_inside(write: Write, bound: BoundSlice, types: Mapping[str, str], files: Sequence[StagedFile]) -> None:
-    strays: dict[str, int] = {}
-    for file in files:
-        raw = {column: file.partition[column] for column in write.selection.columns}
-        if not bound.holds({column: parse_file_value(value, types[column]) for column, value in raw.items()}):
-            value = ", ".join(f"{column}={text}" for column, text in sorted(raw.items()))
-            strays[value] = strays.get(value, 0) + file.rows
-    if strays:
-        listing = ", ".join(f"{value} ({rows} rows)" for value, rows in sorted(strays.items())[:5])
-        raise SliceError(
-            f"{write.name}: the transform returned rows outside of slice {write.selection.label}: {listing}; "
-            "nothing was written"
-        )
-
-
-def _require_no_row_outside(write: Write, predicate: str) -> None:
-    columns = sorted(write.selection.columns)
-    outside = write.stage.delta.scan(
-        columns=columns, predicate=f"{OUTCOME} = '{PASSED}' AND (({predicate}) IS NOT TRUE)"
-    )
-    rows = sum(batch.num_rows for batch in _arrow(outside))
-    if rows:
-        raise SliceError(
-            f"{write.name}: {rows} rows are outside of slice {write.selection.label} ({predicate}); nothing was written"
-        )
-
-
-def _require_unique_keys(write: Write) -> None:
-    import pyarrow as pa
-
-    if not write.keys:
-        raise ValueError(f"{write.name}: merging needs key columns; declare Config.unique in its contract")
-    rows = _arrow(write.stage.delta.scan(columns=list(write.keys), predicate=f"{OUTCOME} = '{PASSED}'")).read_all()
-    for key in write.keys:
-        if nulls := rows[key].null_count:
-            raise DuplicateKeyError(f"{write.name}: {nulls} rows to merge have no {key}, which is part of the key")
-    table: pa.Table = rows
-    groups = table.group_by(list(write.keys)).aggregate([([], "count_all")])
-    repeated = sum(1 for count in groups["count_all"].to_pylist() if count > 1)
-    if repeated:
-        raise DuplicateKeyError(
-            f"{write.name} slice {write.selection.label}: {repeated} keys {list(write.keys)} stand for more than one "
-            "row to merge; nothing was written. Deduplicate in the transform or declare latest_by"
-        )
-
-
-def _passed_rows(write: Write) -> Any:
-    return _arrow(write.stage.delta.scan(columns=write.columns, predicate=f"{OUTCOME} = '{PASSED}'"))
-
-
-def _arrow(stream: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.RecordBatchReader.from_stream(stream)
 
 
 def _commit(write: Write, retries: int) -> CommitProperties:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from medallion.delta.commits import WRITE_MODE
 from medallion.delta.protocol import require_writable
-from medallion.delta.publish import WRITE_MODE
 from medallion.delta.store import DataFile, DeltaStore, data_files
 from medallion.partitions import WHOLE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medallion.delta.recast import InexactError, recast
 from medallion.delta.schema import SchemaError, type_name
 from medallion.delta.staging import PASSED, Stage, write_stage
-from medallion.delta.store import DeltaStore, column_types, data_files
+from medallion.delta.store import DeltaStore, column_types, data_files, scan
 from medallion.partitions import WHOLE, Condition, parse_file_value
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _staged(
     retyped = {name for name, source in sources.items() if stored[source] != types[name]}
     schema = plain_types(pa.schema(target.to_arrow()).empty_table()).schema
     # Opened here, because delta-rs panics if a scan begins inside of a write.
-    rows = pa.RecordBatchReader.from_stream(table.scan(columns=read or None, predicate=predicate))
+    rows = scan(table, read or None, predicate)
     inexact: list[InexactError] = []
 
     def batches() -> Iterator[pa.RecordBatch]:

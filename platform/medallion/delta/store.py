@@ -13,6 +13,7 @@ from medallion.object_store import delete_tree, open_store
 from medallion.partitions import Slice, parse_file_value
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable, Schema
     from obstore.store import ObjectStore
 
@@ -188,6 +189,21 @@ def data_files(table: DeltaTable, selection: Slice) -> list[DataFile]:
                 recorded -= hidden.get(f"{unquote(table.table_uri).rstrip('/')}/{path}", 0)
             files.append(DataFile(path, row["size_bytes"], recorded, raw, nulls, row["modification_time"]))
     return files
+
+
+def scan(table: DeltaTable, columns: Sequence[str] | None = None, predicate: str | None = None) -> pa.RecordBatchReader:
+    """Stream a table as Arrow batches.
+
+    Args:
+        table: at the version to read.
+        columns: their names; None for all.
+        predicate: condition in DataFusion SQL that rows must fulfil.
+    """
+    import pyarrow as pa
+
+    return pa.RecordBatchReader.from_stream(
+        table.scan(columns=list(columns) if columns is not None else None, predicate=predicate)
+    )
 
 
 def _text(value: Any) -> str | None:

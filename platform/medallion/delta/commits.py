@@ -1,0 +1,35 @@
+"""What a commit says about the write and the run that made it, and the names that make an append happen once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RUN_ID, ASSET_KEY, CODE_VERSION = "dagster/run_id", "dagster/asset_key", "dagster/code_version"
+PARTITIONS = "dagster/partitions"
+"""The partition keys that a commit wrote, as a JSON list; empty for a table without partitions."""
+AUDIT = "medallion/audit"
+"""The counts of the write as JSON: rows, quarantined, duplicates; of several partitions those of each as well."""
+WRITE_MODE = "medallion/mode"
+"""How rows came in, which Delta's own operation does not say: files that enter by reference are a WRITE."""
+
+
+def transactions(mode: str, table: str, run_id: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """Names that make an append happen once per run and partition; a re-execution goes by the id of its root run."""
+    if mode != "append":
+        return ()
+    return tuple(f"medallion:{table}:{run_id}:{key}" for key in keys or ("table",))
+
+
+def commit_metadata(
+    table: str, run_id: str, keys: Sequence[str], code_version: str | None, audit: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a commit says about the run that made it."""
+    return {
+        RUN_ID: run_id,
+        ASSET_KEY: table,
+        PARTITIONS: json.dumps(list(keys)),
+        CODE_VERSION: code_version or "",
+        AUDIT: json.dumps(audit or {}, sort_keys=True),
+    }

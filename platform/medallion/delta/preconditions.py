@@ -1,0 +1,77 @@
+"""What must hold of staged rows before they are published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from medallion.delta.staging import OUTCOME, PASSED, StagedFile
+from medallion.delta.store import scan
+from medallion.partitions import BoundSlice, SliceError, parse_file_value
+
+if TYPE_CHECKING:
+    from medallion.delta.publish import Write
+
+
+class DuplicateKeyError(ValueError):
+    """Rows to merge that share a key; nothing was written."""
+
+
+def require_inside(write: Write, bound: BoundSlice, types: Mapping[str, str], files: Sequence[StagedFile]) -> None:
+    """Refuse files of other partitions than those of the write.
+
+    Raises:
+        SliceError: names the partitions and their rows.
+    """
+    strays: dict[str, int] = {}
+    for file in files:
+        raw = {column: file.partition[column] for column in write.selection.columns}
+        if not bound.holds({column: parse_file_value(value, types[column]) for column, value in raw.items()}):
+            value = ", ".join(f"{column}={text}" for column, text in sorted(raw.items()))
+            strays[value] = strays.get(value, 0) + file.rows
+    if strays:
+        listing = ", ".join(f"{value} ({rows} rows)" for value, rows in sorted(strays.items())[:5])
+        raise SliceError(
+            f"{write.name}: the transform returned rows outside of slice {write.selection.label}: {listing}; "
+            "nothing was written"
+        )
+
+
+def require_no_row_outside(write: Write, predicate: str) -> None:
+    """Refuse rows that do not fulfil the predicate of the write's slice, NULL included.
+
+    Raises:
+        SliceError: tells how many.
+    """
+    columns = sorted(write.selection.columns)
+    outside = scan(write.stage.delta, columns, f"{OUTCOME} = '{PASSED}' AND (({predicate}) IS NOT TRUE)")
+    rows = sum(batch.num_rows for batch in outside)
+    if rows:
+        raise SliceError(
+            f"{write.name}: {rows} rows are outside of slice {write.selection.label} ({predicate}); nothing was written"
+        )
+
+
+def require_unique_keys(write: Write) -> None:
+    """Refuse rows to merge without a key, or with one that another has: which of them counts would be chance.
+
+    Raises:
+        DuplicateKeyError: tells how many.
+        ValueError: no key is declared.
+    """
+    import pyarrow as pa
+
+    if not write.keys:
+        raise ValueError(f"{write.name}: merging needs key columns; declare Config.unique in its contract")
+    rows = scan(write.stage.delta, write.keys, f"{OUTCOME} = '{PASSED}'").read_all()
+    for key in write.keys:
+        if nulls := rows[key].null_count:
+            raise DuplicateKeyError(f"{write.name}: {nulls} rows to merge have no {key}, which is part of the key")
+    table: pa.Table = rows
+    groups = table.group_by(list(write.keys)).aggregate([([], "count_all")])
+    repeated = sum(1 for count in groups["count_all"].to_pylist() if count > 1)
+    if repeated:
+        raise DuplicateKeyError(
+            f"{write.name} slice {write.selection.label}: {repeated} keys {list(write.keys)} stand for more than one "
+            "row to merge; nothing was written. Deduplicate in the transform or declare latest_by"
+        )
