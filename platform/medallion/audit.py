@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ERRORS, WARNINGS, RAW, ROWS, BATCH = "_errors", "_warnings", "_raw", "_rows", "_batch"
 _KEPT = "_keeps_rules"
+_BETWEEN = "\n"  # of rule names, which are identifiers
 SAMPLES = 5
 _ROW = ""  # the rule that every rejected row breaks once: it counts the rows themselves
 
@@ -89,7 +90,7 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
     # Nearly every row is kept: one condition is all it costs then. The rest is computed for rejected rows alone, and
     # before the sort of a deduplication, which would otherwise carry the raw values of every row.
     annotated = df.withColumn(_KEPT, _kept(rules, unparsed)).withColumns(
-        {ERRORS: F.when(rejected, errors), RAW: F.when(rejected, F.to_json(raw))}
+        {ERRORS: F.when(rejected, _joined(errors)), RAW: F.when(rejected, F.to_json(raw))}
     )
     outcome = F.when(rejected, F.lit(REJECTED))
     if latest_by:
@@ -108,7 +109,7 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
         extra.append(F.when(rejected, F.col(BATCH)).alias(BATCH))
     extra += [F.col(name) for name in (ROWS, SNAPSHOT) if name in carried]
     if warned := [rule for rule in contract.rules if rule.severity == "WARN"]:
-        extra.append(_broken(warned, None).alias(WARNINGS))
+        extra.append(F.when(~_kept(warned, None), _joined(_broken(warned, None))).alias(WARNINGS))
     columns = [F.col(f"`{name}`") for name in contract.column_names]
     return annotated.select(*columns, outcome.otherwise(F.lit(PASSED)).alias(OUTCOME), *extra)
 
@@ -127,6 +128,20 @@ def _contest(contract: Contract) -> list[Column]:
 
     names = dict.fromkeys([*contract.key, *contract.partition_columns.values()])
     return [F.col(f"`{name}`") for name in names]
+
+
+def broken_rules(names: Column) -> Column:
+    """The rules of `_errors` or `_warnings` as an array."""
+    from pyspark.sql import functions as F
+
+    return F.split(names, _BETWEEN)
+
+
+def _joined(rules: Column) -> Column:
+    """As one text: a list column costs each file and each row that keeps the rules more than a text does."""
+    from pyspark.sql import functions as F
+
+    return F.array_join(rules, _BETWEEN)
 
 
 def _kept(rules: Sequence[RowRule], unparsed: Column | None) -> Column:
@@ -241,9 +256,9 @@ def _count(
     from medallion.engine.frames import read_delta
 
     key = [F.col(f"`{name}`") for name in contract.sample_columns]
-    frame = read_delta(spark, stage.uri).where(f"{OUTCOME} = '{outcome}'")
+    frame = read_delta(spark, stage.uri).where((F.col(OUTCOME) == outcome) & F.col(names).isNotNull())
     place = _place(frame, placement)
-    rules = F.col(names)
+    rules = broken_rules(F.col(names))
     if place and outcome == REJECTED:
         rules = F.concat(F.array(F.lit(_ROW)), rules)
     rows = frame.select(F.explode(rules).alias("_rule"), *place, *key)

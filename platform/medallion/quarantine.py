@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medallion.audit import BATCH, ERRORS, RAW, broken_rules
 from medallion.delta.commits import ASSET_KEY, RUN_ID
 from medallion.delta.frames import stage_writer
 from medallion.delta.publish import Write, publish
@@ -174,16 +175,16 @@ def _staged_frame(
             keys = [F.col(f"_key{n}").cast(kinds[name]) == F.col(f"`{name}`") for n, name in enumerate(columns)]
             rows = rows.join(from_arrow(spark, places), keys, "left")
             place = F.coalesce(F.col("_place"), place)
-        if "_batch" in rows.columns:
+        if BATCH in rows.columns:
             # The batch a row arrived in tells its slice even where the partition column itself is what is wrong.
-            place = F.when(F.col("_batch").isin(*slices), F.col("_batch")).otherwise(place)
+            place = F.when(F.col(BATCH).isin(*slices), F.col(BATCH)).otherwise(place)
     return rows.select(
         F.lit(layer).alias("layer"),
         place.alias("slice"),
-        F.col("_errors").alias("rules"),
-        F.col("_raw").alias("raw"),
-        F.get_json_object("_raw", "$._source_file").alias("source_file"),
-        F.get_json_object("_raw", "$._source_row").cast("long").alias("source_row"),
+        broken_rules(F.col(ERRORS)).alias("rules"),
+        F.col(RAW).alias("raw"),
+        F.get_json_object(RAW, "$._source_file").alias("source_file"),
+        F.get_json_object(RAW, "$._source_row").cast("long").alias("source_row"),
         F.lit(run_id).alias("run_id"),
         F.lit(dt.datetime.now(dt.UTC)).alias("quarantined_at"),
     )

@@ -73,9 +73,9 @@ def serve(
         ServerError: The workspace can't be used, the port is taken, another server uses the home, or the page
             didn't answer in `START_SECONDS`.
     """
-    _require_free_port(host, port)
     if not workspace.is_file():
         raise ServerError(f"Workspace file {workspace} doesn't exist: run from its folder or set MEDALLION_WORKSPACE.")
+    _require_free_port(host, port)
     logs = home.expanduser().resolve() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     children: list[_Child] = []
