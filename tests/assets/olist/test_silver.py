@@ -120,7 +120,8 @@ def with_raw(frame: DataFrame) -> DataFrame:
 
 def outcomes(table: Table, frame: DataFrame) -> list[Row]:
     rows = [row.asDict() for row in annotate(frame, table.contract.incoming, table.latest_by).collect()]
-    return [{**row, ERRORS: row[ERRORS] or []} for row in rows]
+    named = (ERRORS, WARNINGS)
+    return [{**row, **{name: row[name].split("\n") if row.get(name) else [] for name in named}} for row in rows]
 
 
 def published(table: Table, frame: DataFrame) -> list[Row]:
