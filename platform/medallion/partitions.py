@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import MultiPartitionKey, MultiPartitionsDefinition, PartitionsDefinition, TimeWindowPartitionsDefinition
 
+from medallion.sql import literal, quoted
+
 if TYPE_CHECKING:
     from dagster import TimeWindow
     from pyspark.sql import Column
@@ -85,7 +87,7 @@ class Condition:
 
     def sql(self) -> str:
         """The condition in DataFusion SQL."""
-        name = '"' + self.column.replace('"', '""') + '"'
+        name = quoted(self.column)
         if self.intervals:
             terms = [f"({name} >= {_literal(low)} AND {name} < {_literal(high)})" for low, high in self.intervals]
             return terms[0] if len(terms) == 1 else "(" + " OR ".join(terms) + ")"
@@ -270,7 +272,7 @@ def _instant(moment: dt.datetime, kind: str) -> Scalar:
 
 
 def _literal(value: Scalar) -> str:
-    return str(value) if isinstance(value, int) else "'" + _text(value).replace("'", "''") + "'"
+    return str(value) if isinstance(value, int) else literal(_text(value))
 
 
 def _text(value: str | dt.date | dt.datetime) -> str:

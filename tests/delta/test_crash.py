@@ -91,7 +91,7 @@ def kill_and_run_again(scene: Scene, step: Step, expected: Rows) -> None:
     run(scene)
     assert rows_of(scene) == expected
     for path in (TABLE, QUARANTINE):
-        sweep_stages(scene.store, path, _NOW)
+        sweep_stages(scene.store, path, abandoned_stages(scene.store, path, _NOW))
         assert abandoned_stages(scene.store, path, _NOW) == []
     assert_whole(scene, expected)
     assert rows_of(scene) == expected

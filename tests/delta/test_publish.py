@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError
 
 from medallion.delta import publish as publishing
 from medallion.delta.publish import WriteConflictError, row_count
-from medallion.delta.staging import sweep_stages
+from medallion.delta.staging import abandoned_stages
 from medallion.delta.store import DeltaStore
 from medallion.partitions import WHOLE
 from tests.fixtures.s3_process import s3_process
@@ -190,7 +190,7 @@ def test_a_commit_whose_answer_got_lost_is_found_and_not_repeated(
 
     assert lake.pairs() == expected
     assert (published.operation, published.version, lake.version) == (mode, version + 1, version + 1)
-    assert sweep_stages(lake.store, lake.path, dt.timedelta(0)) == 0
+    assert abandoned_stages(lake.store, lake.path, dt.timedelta(0)) == []
 
 
 def test_a_storage_error_after_the_commit_is_no_failure_of_the_write(

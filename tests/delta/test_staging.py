@@ -28,6 +28,13 @@ from medallion.engine.frames import from_arrow
 NOW = dt.timedelta(0)
 
 
+def swept(lake: Any, older_than: dt.timedelta) -> int:
+    """Sweep a table's folder; how many stages were abandoned there."""
+    stages = abandoned_stages(lake.store, lake.path, older_than)
+    sweep_stages(lake.store, lake.path, stages)
+    return len(stages)
+
+
 def test_a_stage_is_invisible_to_readers_of_the_table(lake: Any, rows: Any) -> None:
     lake.write(rows(("01", 1)))
     lake.stage(rows(("01", 2)))
@@ -76,14 +83,14 @@ def test_a_stage_that_was_never_published_is_swept_whole(lake: Any, rows: Any) -
     (abandoned,) = abandoned_stages(lake.store, lake.path, NOW)
     assert abandoned.name == stage.name
     assert abandoned.size >= sum(file.size for file in stage.files)
-    assert sweep_stages(lake.store, lake.path, NOW) == 1
+    assert swept(lake, NOW) == 1
     assert stages(lake) == {lake_file.split("/")[0] for lake_file in lake.files()}
     assert lake.pairs() == [("01", 1)]
 
 
 def test_a_stage_before_the_first_write_of_its_table_is_swept(lake: Any, rows: Any) -> None:
     lake.stage(rows(("01", 1)))
-    assert sweep_stages(lake.store, lake.path, NOW) == 1
+    assert swept(lake, NOW) == 1
     assert stages(lake) == set()
     assert abandoned_stages(lake.store, lake.path, NOW) == []
 
@@ -104,7 +111,7 @@ def test_a_sweep_keeps_every_file_that_some_version_needs(lake: Any, days: Any, 
         for version in (0, 1):
             obstore.delete(lake.store.objects, f"{'/'.join(lake.path)}/_delta_log/{version:020}.json")
         del versions[0], versions[1]  # their commits are gone; the checkpoint remembers the files they removed
-    assert sweep_stages(lake.store, lake.path, NOW) == 2
+    assert swept(lake, NOW) == 2
     assert {version: at_version(lake, version) for version in versions} == versions
     assert len([path for path in objects(lake) if path.endswith(".parquet") and "stage-" in path]) == 3
     assert abandoned_stages(lake.store, lake.path, NOW) == []
@@ -113,7 +120,7 @@ def test_a_sweep_keeps_every_file_that_some_version_needs(lake: Any, days: Any, 
 def test_a_stage_that_is_still_written_is_safe_by_its_age(lake: Any, rows: Any) -> None:
     stage = lake.stage(rows(("01", 1)))
     assert abandoned_stages(lake.store, lake.path, dt.timedelta(hours=1)) == []
-    assert sweep_stages(lake.store, lake.path, dt.timedelta(hours=1)) == 0
+    assert swept(lake, dt.timedelta(hours=1)) == 0
     assert stage.delta.count() == 1
 
 
@@ -132,7 +139,7 @@ def test_a_half_written_or_half_deleted_stage_is_swept_too(lake: Any, rows: Any)
     stage = lake.stage(rows(("01", 2)), ("day",))
     log = [path for path in objects(lake) if stage.name in path and "_delta_log" in path]
     obstore.delete(lake.store.objects, log)
-    assert sweep_stages(lake.store, lake.path, NOW) == 1
+    assert swept(lake, NOW) == 1
     assert not [path for path in objects(lake) if stage.name in path]
     assert lake.pairs() == [("01", 1)]
 

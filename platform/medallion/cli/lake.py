@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medallion.delta.log import LOG
 from medallion.delta.store import DeltaStore, data_files
 from medallion.partitions import WHOLE
 from medallion.quarantine import quarantine_path
@@ -105,7 +106,7 @@ def candidates(store: DeltaStore, path: tuple[str, ...]) -> list[str]:
     for folder in (str(prefix) for prefix in listing["common_prefixes"]):
         name = folder.rstrip("/").rsplit("/", 1)[-1]
         if name.startswith(STAGE_PREFIX):
-            logs = obstore.list_with_delimiter(store.objects, f"{folder.rstrip('/')}/_delta_log")["objects"]
+            logs = obstore.list_with_delimiter(store.objects, f"{folder.rstrip('/')}/{LOG}")["objects"]
             if logs:
                 found.append((max(log["last_modified"] for log in logs), name))
     return [name for _, name in sorted(found)]

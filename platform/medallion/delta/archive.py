@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from medallion.delta.actions import remove_actions
 from medallion.delta.frames import stage_writer
 from medallion.delta.protocol import require_writable
 from medallion.delta.publish import Write, publish
@@ -16,7 +16,6 @@ from medallion.partitions import Dimension, Slice, boxes
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-    from deltalake.transaction import AddAction
 
 ARCHIVE = "medallion.archive"
 """Table property: root below which archived slices of the table are; it outlives log clean-up and settings."""
@@ -144,7 +143,6 @@ def _move(target: DeltaStore, path: Sequence[str], table: DeltaTable, files: Seq
     """
     from deltalake import CommitProperties
     from deltalake.exceptions import CommitFailedError
-    from deltalake.transaction import RemoveAction
 
     name = "/".join(path)
     require_writable(name, table, "archive")
@@ -163,20 +161,10 @@ def _move(target: DeltaStore, path: Sequence[str], table: DeltaTable, files: Seq
             f"{name}: {target.uri(path)} has {found} rows of {selection.label}, but {expected} were copied; nothing "
             "was removed. Look at both tables, and run it again"
         )
-    removes: list[AddAction | RemoveAction] = [
-        RemoveAction(
-            path=file.path,
-            data_change=True,
-            deletion_timestamp=int(time.time() * 1000),
-            size=file.size,
-            partition_values=dict(file.partition),
-        )
-        for file in files
-    ]
     moved = _moved(files)
     try:
         table.create_write_transaction(
-            removes,
+            [*remove_actions(files)],
             mode="append",
             schema=table.schema(),
             partition_by=columns,
@@ -192,7 +180,6 @@ def _move(target: DeltaStore, path: Sequence[str], table: DeltaTable, files: Seq
 
 
 def _copy(target: DeltaStore, path: Sequence[str], table: DeltaTable, selection: Slice) -> None:
-
     columns = tuple(table.metadata().partition_columns)
     names = [item.name for item in table.schema().fields]
     predicate = selection.bind(column_types(table.schema())).sql()
@@ -204,10 +191,8 @@ def _copy(target: DeltaStore, path: Sequence[str], table: DeltaTable, selection:
 
 def _count(table: DeltaTable, selection: Slice, columns: Sequence[str]) -> int:
     """Rows of a slice as its data files have them, not as the log counts them."""
-
     predicate = selection.bind(column_types(table.schema())).sql()
-    stream = scan(table, columns, predicate)
-    return sum(batch.num_rows for batch in stream)
+    return sum(batch.num_rows for batch in scan(table, columns, predicate))
 
 
 def _slice(columns: Sequence[str], files: Sequence[DataFile]) -> Slice:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medallion.delta.store import DeltaStore
 
 RUN_ID, ASSET_KEY, CODE_VERSION = "dagster/run_id", "dagster/asset_key", "dagster/code_version"
 PARTITIONS = "dagster/partitions"
 """The partition keys that a commit wrote, as a JSON list; empty for a table without partitions."""
 AUDIT = "medallion/audit"
 """The counts of the write as JSON: rows, quarantined, duplicates; of several partitions those of each as well."""
+WRITE_ID = "medallion/write"
+"""The stage that a commit published, by which a writer knows its own commit again."""
 WRITE_MODE = "medallion/mode"
 """How rows came in, which Delta's own operation does not say: files that enter by reference are a WRITE."""
 
@@ -33,3 +38,18 @@ def commit_metadata(
         CODE_VERSION: code_version or "",
         AUDIT: json.dumps(audit or {}, sort_keys=True),
     }
+
+
+def own_commit(store: DeltaStore, path: Sequence[str], since: int, write_id: str) -> dict[str, Any] | None:
+    """The commit of a write, if one after a version is its: its answer may have got lost.
+
+    Args:
+        store: where the table is.
+        path: the table.
+        since: the version that the write was built on.
+        write_id: what the write put under `WRITE_ID`.
+    """
+    newest = store.open(path)
+    newer = newest.version() - since
+    commits = newest.history(newer) if newer else []
+    return next((commit for commit in commits if commit.get(WRITE_ID) == write_id), None)

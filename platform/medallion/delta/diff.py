@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from medallion.delta.protocol import COLUMN_MAPPING, DELETION_VECTORS, reader_features
 from medallion.delta.schema import type_name
 from medallion.delta.store import DeltaStore, scan
+from medallion.sql import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -234,10 +235,11 @@ def _net_rows(database: duckdb.DuckDBPyConnection, ignore: Collection[str]) -> l
     # Types without a common one that keeps every value are compared as text.
     as_text = {name for name in names if not _comparable(*(kinds.get(name) for kinds in types))}
     sides = []
-    for kinds, name, side in ((types[0], "after", 1), (types[1], "before", -1)):
-        selected = [f"CAST({_q(c)} AS VARCHAR) AS {_q(c)}" if c in as_text else _q(c) for c in names if c in kinds]
-        sides.append(f"SELECT {', '.join([*selected, f'{side} AS {_SIDE}'])} FROM {name}_rows")
-    listed = ", ".join(map(_q, names))
+    for kinds, version, side in ((types[0], "after", 1), (types[1], "before", -1)):
+        own = [(name, quoted(name)) for name in names if name in kinds]
+        selected = [f"CAST({column} AS VARCHAR) AS {column}" if name in as_text else column for name, column in own]
+        sides.append(f"SELECT {', '.join([*selected, f'{side} AS {_SIDE}'])} FROM {version}_rows")
+    listed = ", ".join(map(quoted, names))
     database.execute(
         f"CREATE TABLE net AS SELECT {listed}, sum({_SIDE})::BIGINT AS {_COPIES} "
         f"FROM ({' UNION ALL BY NAME '.join(sides)}) GROUP BY {listed} HAVING sum({_SIDE}) <> 0"
@@ -263,12 +265,12 @@ def _pair(database: duckdb.DuckDBPyConnection, key: Sequence[str]) -> _Meets:
     if not key:
         database.execute("CREATE TABLE pairs AS SELECT 1 AS none WHERE false")
         return lambda alias: "false"  # noqa: ARG005
-    listed = ", ".join(map(_q, key))
+    listed = ", ".join(map(quoted, key))
     database.execute(
         f"CREATE TABLE pairs AS SELECT {listed} FROM net GROUP BY {listed} "
         f"HAVING count(*) = 2 AND min({_COPIES}) = -1 AND max({_COPIES}) = 1"
     )
-    return lambda alias: " AND ".join(f"pairs.{_q(c)} IS NOT DISTINCT FROM {alias}.{_q(c)}" for c in key)
+    return lambda alias: " AND ".join(f"pairs.{quoted(c)} IS NOT DISTINCT FROM {alias}.{quoted(c)}" for c in key)
 
 
 def _counts(database: duckdb.DuckDBPyConnection) -> tuple[int, int, int]:
@@ -285,9 +287,9 @@ def _changed_rows(
 ) -> Iterator[Difference]:
     if limit < 1:
         return
-    old = ", ".join(f"o.{_q(column)} AS {_q(f'o.{column}')}" for column in columns)
-    new = ", ".join(f"n.{_q(column)} AS {_q(f'n.{column}')}" for column in columns)
-    differs = ", ".join(f"o.{_q(c)} IS DISTINCT FROM n.{_q(c)} AS {_q(f'd.{c}')}" for c in columns)
+    old = ", ".join(f"o.{quoted(column)} AS {quoted(f'o.{column}')}" for column in columns)
+    new = ", ".join(f"n.{quoted(column)} AS {quoted(f'n.{column}')}" for column in columns)
+    differs = ", ".join(f"o.{quoted(c)} IS DISTINCT FROM n.{quoted(c)} AS {quoted(f'd.{c}')}" for c in columns)
     found = database.sql(
         f"SELECT {old}, {new}, {differs} FROM pairs JOIN net o ON {pairs('o')} AND o.{_COPIES} < 0 "
         f"JOIN net n ON {pairs('n')} AND n.{_COPIES} > 0 ORDER BY pairs LIMIT {limit}"
@@ -306,7 +308,7 @@ def _single_rows(
 ) -> Iterator[Difference]:
     if limit < 1 or not columns:
         return
-    listed = ", ".join(map(_q, columns))
+    listed = ", ".join(map(quoted, columns))
     found = database.sql(
         f"SELECT {listed}, abs({_COPIES}) AS {_COPIES} FROM net WHERE {_COPIES} {'>' if kind == 'added' else '<'} 0 "
         f"AND NOT EXISTS (SELECT 1 FROM pairs WHERE {pairs('net')}) ORDER BY {listed} LIMIT {limit}"
@@ -324,7 +326,3 @@ def _mask(item: Difference, masked: frozenset[str]) -> Difference:
         return {name: MASKED if name in masked and value is not None else value for name, value in row.items()}
 
     return Difference(item.kind, hide(item.before), hide(item.after), item.columns)
-
-
-def _q(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from medallion.delta.actions import add_actions
+from medallion.delta.commits import WRITE_ID, own_commit
 from medallion.delta.protocol import require_writable
 from medallion.delta.rewrite import rewrite
 from medallion.delta.schema import ColumnChange, SchemaError, type_name
-from medallion.delta.staging import PASSED, WRITE_ID, StagedFile
+from medallion.delta.staging import PASSED
 from medallion.delta.store import DeltaStore, scan
+from medallion.sql import quoted
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
@@ -71,9 +74,7 @@ def evolve(
         overwrite(table, adds, target, partition_by, _commit({**metadata, WRITE_ID: own}))
     except (DeltaError, OSError):
         # The commit may be there although its answer got lost; then the files are the table's.
-        newest = store.open(path)
-        newer = newest.version() - version
-        if not newer or all(done.get(WRITE_ID) != own for done in newest.history(newer)):
+        if own_commit(store, path, version, own) is None:
             for stage in stages:
                 stage.discard()
             raise
@@ -135,21 +136,6 @@ def overwrite(
     return version
 
 
-def add_actions(files: Sequence[StagedFile], folder: str, partition_by: Sequence[str]) -> Iterator[AddAction]:
-    """Staged files as a commit of the table names them."""
-    from deltalake.transaction import AddAction
-
-    for file in files:
-        yield AddAction(
-            path=f"{folder}/{file.path}",
-            size=file.size,
-            partition_values={column: file.partition[column] for column in partition_by},
-            modification_time=file.modified,
-            data_change=True,
-            stats=file.stats,
-        )
-
-
 def _commit(metadata: Mapping[str, str]) -> CommitProperties:
     """Properties of a commit that fails if anyone else committed since the table was read."""
     from deltalake import CommitProperties
@@ -202,6 +188,5 @@ def _nulls(table: DeltaTable, column: str) -> int:
     counts = actions[f"null_count.{column}"].to_pylist() if f"null_count.{column}" in actions.column_names else [None]
     if None not in counts:
         return sum(counts)
-    quoted = '"' + column.replace('"', '""') + '"'
-    stream = scan(table, [column], f"{quoted} IS NULL")
+    stream = scan(table, [column], f"{quoted(column)} IS NULL")
     return sum(batch.num_rows for batch in stream)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from medallion.delta.commits import PARTITIONS, RUN_ID, WRITE_MODE
+from medallion.delta.log import actions, commit_file
 from medallion.delta.store import DeltaStore, VersionMissingError, data_files
 from medallion.partitions import WHOLE
 
@@ -133,16 +134,16 @@ def _entries(store: DeltaStore, path: Sequence[str], newest: int) -> Iterator[_E
 
     for version in range(newest, -1, -1):
         try:
-            answer = obstore.get(store.objects, "/".join([*path, "_delta_log", f"{version:020}.json"]))
+            answer = obstore.get(store.objects, commit_file(path, version))
         except FileNotFoundError:
             return
-        actions = [json.loads(line) for line in bytes(answer.bytes()).splitlines() if line.strip()]
-        info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+        done = actions(bytes(answer.bytes()))
+        info: dict[str, Any] = next((action["commitInfo"] for action in done if "commitInfo" in action), {})
         stamp = info.get("timestamp")
         # Other writers may leave commitInfo out; Delta takes the file's own time then.
         time = dt.datetime.fromtimestamp(stamp / 1000, dt.UTC) if stamp is not None else answer.meta["last_modified"]
-        adds = [action["add"] for action in actions if "add" in action]
-        removes = [action["remove"] for action in actions if "remove" in action]
+        adds = [action["add"] for action in done if "add" in action]
+        removes = [action["remove"] for action in done if "remove" in action]
         yield _Entry(version, time, info, adds, removes)
 
 

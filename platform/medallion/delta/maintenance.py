@@ -123,8 +123,6 @@ def maintain(
     if table is None:
         return None
     before, _ = footprint(table)
-    age = dt.timedelta(days=care.keep_stages_days)
-    abandoned = abandoned_stages(store, path, age)
     moved = Moved()
     if expired is not None and archive_root is not None:
         moved = archive(store, path, archive_root, expired, dry_run=dry_run)
@@ -138,9 +136,9 @@ def maintain(
         z_order=care.z_order,
         dry_run=dry_run,
     )
+    abandoned = abandoned_stages(store, path, dt.timedelta(days=care.keep_stages_days))
     if not dry_run:
-        if abandoned:
-            sweep_stages(store, path, age)
+        sweep_stages(store, path, abandoned)
         tidy_log(store, path, care.keep_versions_days)
     vacuumed = vacuum(store, path, dt.timedelta(days=care.keep_versions_days), now, dry_run=dry_run)
     after, size = footprint(store.open(path))

@@ -59,7 +59,7 @@ def require_unique_keys(write: Write) -> None:
         DuplicateKeyError: tells how many.
         ValueError: no key is declared.
     """
-    import pyarrow as pa
+    import pyarrow.compute as pc
 
     if not write.keys:
         raise ValueError(f"{write.name}: merging needs key columns; declare Config.unique in its contract")
@@ -67,9 +67,8 @@ def require_unique_keys(write: Write) -> None:
     for key in write.keys:
         if nulls := rows[key].null_count:
             raise DuplicateKeyError(f"{write.name}: {nulls} rows to merge have no {key}, which is part of the key")
-    table: pa.Table = rows
-    groups = table.group_by(list(write.keys)).aggregate([([], "count_all")])
-    repeated = sum(1 for count in groups["count_all"].to_pylist() if count > 1)
+    groups = rows.group_by(list(write.keys)).aggregate([([], "count_all")])
+    repeated = pc.sum(pc.greater(groups["count_all"], 1)).as_py()
     if repeated:
         raise DuplicateKeyError(
             f"{write.name} slice {write.selection.label}: {repeated} keys {list(write.keys)} stand for more than one "

@@ -10,17 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from medallion.delta.actions import add_actions, remove_actions
 from medallion.delta.change_feed import require_properties
-from medallion.delta.commits import ASSET_KEY, RUN_ID, WRITE_MODE
-from medallion.delta.evolve import MIGRATION, add_actions, described, evolve, overwrite
+from medallion.delta.commits import ASSET_KEY, RUN_ID, WRITE_ID, WRITE_MODE, own_commit
+from medallion.delta.evolve import MIGRATION, described, evolve, overwrite
 from medallion.delta.preconditions import require_inside, require_no_row_outside, require_unique_keys
 from medallion.delta.protocol import require_writable
 from medallion.delta.scd2 import Batch, History, merge_history
 from medallion.delta.schema import ColumnChange, SchemaEvolution, check_evolution, evolved
-from medallion.delta.staging import OUTCOME, PASSED, WRITE_ID, Stage, StagedFile
+from medallion.delta.staging import OUTCOME, PASSED, Stage, StagedFile
 from medallion.delta.store import DeltaStore, column_types, data_files, scan
 from medallion.faults import Fault, fault
 from medallion.partitions import WHOLE, Slice, SliceError
+from medallion.sql import quoted
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
@@ -148,17 +150,15 @@ def _landed(write: Write, since: int) -> Published | None:
     double an append or discard the files that the table has taken over.
     """
     store = write.stage.store
-    newest = store.open(write.table)
-    newer = newest.version() - since
-    own = [commit for commit in newest.history(newer) if commit.get(WRITE_ID) == write.stage.name] if newer else []
-    if not own:
+    own = own_commit(store, write.table, since, write.stage.name)
+    if own is None:
         return None
-    table = store.open(write.table, version=own[0]["version"])
+    table = store.open(write.table, version=own["version"])
     live = {file.path for file in data_files(table, WHOLE)}
     kept = tuple(file for file in write.stage.select(PASSED) if f"{write.stage.name}/{file.path}" in live)
     metrics = {"rows_written": write.stage.rows(PASSED)}
     if write.mode == "merge":
-        metrics = _merge_counts(own[0]["operationMetrics"])
+        metrics = _merge_counts(own["operationMetrics"])
     return Published(table, table.version(), write.mode, metrics, kept)
 
 
@@ -196,7 +196,7 @@ def _replace_all(write: Write, table: DeltaTable) -> Published:
     passed = write.stage.select(PASSED)
     schema = write.schema if write.evolution == "replace" else evolved(table.schema(), write.schema)
     removed = len(data_files(table, WHOLE))
-    adds = list(add_actions(passed, write.stage.name, write.partition_by))
+    adds = add_actions(passed, write.stage.name, write.partition_by)
     version = overwrite(table, adds, schema, write.partition_by, _commit(write, retries=0))
     metrics = {"files_added": len(passed), "files_removed": removed, "rows_written": sum(f.rows for f in passed)}
     return Published(table, version, write.mode, metrics, kept=tuple(passed))
@@ -227,24 +227,10 @@ def _open_or_create(write: Write) -> DeltaTable:
 
 def _swap_files(write: Write, table: DeltaTable) -> Published:
     """Publish without copying: the staged files themselves enter the table, the slice's old files leave it."""
-    from deltalake.transaction import RemoveAction
-
     passed = write.stage.select(PASSED)
     types = column_types(table.schema())
     require_inside(write, write.selection.bind(types), types, passed)
-    removes = []
-    if write.mode == "replace":
-        now = int(time.time() * 1000)
-        removes = [
-            RemoveAction(
-                path=file.path,
-                data_change=True,
-                deletion_timestamp=now,
-                size=file.size,
-                partition_values=dict(file.partition),
-            )
-            for file in data_files(table, write.selection)
-        ]
+    removes = remove_actions(data_files(table, write.selection)) if write.mode == "replace" else []
     version = table.version()
     table.create_write_transaction(
         [*add_actions(passed, write.stage.name, write.partition_by), *removes],
@@ -297,12 +283,12 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
 def _merge(write: Write, table: DeltaTable) -> Published:
     """Upsert by key; a matched row is written only if a column differs."""
     keys = write.keys
-    on = " AND ".join(f"t.{_quoted(key)} = s.{_quoted(key)}" for key in keys)
+    on = " AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in keys)
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
         require_no_row_outside(write, predicate)
     rest = [column for column in write.columns if column not in keys]
-    differs = " OR ".join(f"(t.{_quoted(column)} IS DISTINCT FROM s.{_quoted(column)})" for column in rest)
+    differs = " OR ".join(f"(t.{quoted(column)} IS DISTINCT FROM s.{quoted(column)})" for column in rest)
     merger = table.merge(
         scan(write.stage.delta, write.columns, _HAS_PASSED),
         on,
@@ -366,10 +352,6 @@ def _commit(write: Write, retries: int) -> CommitProperties:
         max_commit_retries=retries,
         app_transactions=[Transaction(name, 1, None) for name in write.transactions] or None,
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def row_count(store: DeltaStore, path: Sequence[str], selection: Slice = WHOLE) -> int:

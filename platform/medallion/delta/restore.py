@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from medallion.delta.commits import WRITE_MODE
+from medallion.delta.commits import ASSET_KEY, WRITE_MODE
 from medallion.delta.protocol import require_writable
 from medallion.delta.store import DataFile, DeltaStore, data_files
 from medallion.partitions import WHOLE
@@ -137,7 +137,7 @@ def restore(store: DeltaStore, plan: Restoration) -> DeltaTable:
     name = "/".join(plan.path)
     table = store.open(plan.path, plan.version)
     commit = {
-        "dagster/asset_key": name,
+        ASSET_KEY: name,
         WRITE_MODE: "restore",
         RESTORED: str(plan.target),
         "medallion/user": getpass.getuser(),

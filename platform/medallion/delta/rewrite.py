@@ -10,6 +10,7 @@ from medallion.delta.schema import SchemaError, type_name
 from medallion.delta.staging import PASSED, Stage, write_stage
 from medallion.delta.store import DeltaStore, column_types, data_files, scan
 from medallion.partitions import WHOLE, Condition, parse_file_value
+from medallion.sql import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,7 @@ def _parts(table: DeltaTable) -> Iterator[tuple[str | None, int]]:
 def _is(column: str, kind: str, text: str | None) -> str:
     value = parse_file_value(text, kind)
     if value is None:
-        return '"' + column.replace('"', '""') + '" IS NULL'
+        return f"{quoted(column)} IS NULL"
     return Condition(column, kind, (value,)).sql()
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from medallion.sql import literal, quoted
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -147,9 +149,9 @@ def _iso(microseconds: int) -> str:
 
 
 def _merge(table: DeltaTable, history: History, changes: Changes, properties: CommitProperties) -> dict[str, int]:
-    same = " AND ".join(f"t.{_quoted(name)} = s.{_quoted(name)}" for name in (*history.key, history.valid_from))
-    change = f"s.{_quoted(CHANGE)}"
-    ends = {_quoted(name): f"s.{_quoted(name)}" for name in (history.valid_to, history.is_current)}
+    same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in (*history.key, history.valid_from))
+    change = f"s.{quoted(CHANGE)}"
+    ends = {quoted(name): f"s.{quoted(name)}" for name in (history.valid_to, history.is_current)}
     metrics = (
         table.merge(changes.rows(), same, source_alias="s", target_alias="t", commit_properties=properties)
         .when_matched_update_all(f"{change} = '{UPDATE}'", except_cols=[CHANGE])
@@ -222,13 +224,13 @@ class _Computation:
         self.db.register("passed", self.batch.passed([*self.batch.columns, *([SNAPSHOT] if self.closes else [])]))
         moment = f", {SNAPSHOT} AS moment" if self.closes else ""
         self.db.execute(
-            f"CREATE TEMP TABLE event AS SELECT {self._named_keys()}, {_quoted(history.valid_from)} AS since, "
+            f"CREATE TEMP TABLE event AS SELECT {self._named_keys()}, {quoted(history.valid_from)} AS since, "
             f"{self._hash()} AS hash{moment} FROM passed"
         )
         columns = [*history.key, history.valid_from, history.valid_to, history.version_hash]
         self.db.register("versions", self.batch.stored(columns))
         touched = "" if self.closes else f"SEMI JOIN event USING ({self.k})"
-        since, until, version_hash = (_quoted(name) for name in columns[-3:])
+        since, until, version_hash = (quoted(name) for name in columns[-3:])
         self.db.execute(
             f"CREATE TEMP TABLE stored AS SELECT * FROM (SELECT {self._named_keys()}, {since} AS since, {until} AS "
             f"until, {version_hash} AS hash FROM versions) {touched}"
@@ -323,11 +325,11 @@ class _Computation:
             **{name: f"c.{key}" for name, key in zip(history.key, self.keys, strict=True)},
         }
         names = [*dict.fromkeys([*self.batch.columns, *history.made])]
-        columns = ", ".join(f"{made.get(name, f'p.{_quoted(name)}')} AS {_quoted(name)}" for name in names)
+        columns = ", ".join(f"{made.get(name, f'p.{quoted(name)}')} AS {quoted(name)}" for name in names)
         # The stage is read a second time for the values, so that no more than keys and moments are held meanwhile.
         self.db.register("passed", self.batch.passed(self.batch.columns))
-        row = [f"p.{_quoted(name)} = c.{key}" for name, key in zip(history.key, self.keys, strict=True)]
-        row.append(f"p.{_quoted(history.valid_from)} = c.origin AND c.change IN ('{INSERT}', '{UPDATE}')")
+        row = [f"p.{quoted(name)} = c.{key}" for name, key in zip(history.key, self.keys, strict=True)]
+        row.append(f"p.{quoted(history.valid_from)} = c.origin AND c.change IN ('{INSERT}', '{UPDATE}')")
         query = f"SELECT {columns}, c.change AS {CHANGE} FROM change c LEFT JOIN passed p ON {' AND '.join(row)}"
         return self.db.sql(query).to_arrow_reader(50_000)
 
@@ -335,13 +337,13 @@ class _Computation:
         """SHA-256 of the tracked values by name as JSON; NULLs are left out, so that a new column is no change."""
         untracked = {*self.history.key, self.history.valid_from, *self.history.made}
         parts = [
-            f"coalesce({_text(json.dumps(name) + ':')} || to_json({_quoted(name)}) || ',', '')"
+            f"coalesce({literal(json.dumps(name) + ':')} || to_json({quoted(name)}) || ',', '')"
             for name in sorted(set(self.batch.columns) - untracked)
         ]
         return f"sha256({' || '.join(parts) or repr('')})"
 
     def _named_keys(self) -> str:
-        return ", ".join(f"{_quoted(name)} AS {key}" for name, key in zip(self.history.key, self.keys, strict=True))
+        return ", ".join(f"{quoted(name)} AS {key}" for name, key in zip(self.history.key, self.keys, strict=True))
 
     def _kind(self, column: str) -> str:
         """The type of a column of the batch, as DuckDB names it."""
@@ -349,11 +351,3 @@ class _Computation:
 
     def _number(self, query: str) -> int:
         return int(self.db.execute(query).fetchall()[0][0])
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

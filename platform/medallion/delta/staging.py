@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from medallion.delta.log import LOG, actions, commit_file
 from medallion.delta.store import DeltaStore
 from medallion.faults import Fault, fault
 
@@ -21,11 +22,7 @@ if TYPE_CHECKING:
 OUTCOME = "_outcome"
 """First partition column of every stage: which of the outcomes a row has."""
 PASSED, REJECTED, DUPLICATE = "passed", "rejected", "duplicate"
-WRITE_ID = "medallion/write"
-"""Commit metadata that names the stage a commit published, by which a writer knows its own commit again."""
 STAGE_PREFIX = "stage-"  # no leading underscore: vacuum must see what a crash leaves behind
-_LOG = "_delta_log"
-_FIRST_COMMIT = f"{_LOG}/00000000000000000000.json"
 _LOG_READERS = 16
 
 
@@ -159,10 +156,9 @@ def open_stage(store: DeltaStore, table: tuple[str, ...], name: str) -> Stage:
     """Read a stage's files from its only commit."""
     import obstore
 
-    log = bytes(obstore.get(store.objects, "/".join([*table, name, _FIRST_COMMIT])).bytes())
-    actions = [json.loads(line) for line in log.splitlines() if line.strip()]
-    metadata = next(action["metaData"] for action in actions if "metaData" in action)
-    return Stage(store, table, name, tuple(_file(action["add"]) for action in actions if "add" in action), metadata)
+    log = actions(bytes(obstore.get(store.objects, commit_file((*table, name), 0)).bytes()))
+    metadata = next(action["metaData"] for action in log if "metaData" in action)
+    return Stage(store, table, name, tuple(_file(action["add"]) for action in log if "add" in action), metadata)
 
 
 def _file(add: Mapping[str, Any]) -> StagedFile:
@@ -200,9 +196,9 @@ def abandoned_stages(store: DeltaStore, path: Sequence[str], older_than: dt.time
     for batch in obstore.list(store.objects, prefix):
         for entry in batch:
             name, _, rest = entry["path"].removeprefix(f"{prefix}/").partition("/")
-            if rest and name.startswith((STAGE_PREFIX, _LOG)):
+            if rest and name.startswith((STAGE_PREFIX, LOG)):
                 found.setdefault(name, []).append(entry)
-    log = [entry["path"] for entry in found.pop(_LOG, [])]
+    log = [entry["path"] for entry in found.pop(LOG, [])]
     latest = dt.datetime.now(dt.UTC) - older_than
     old = {name: entries for name, entries in found.items() if _modified(entries) <= latest}
     needed = _referenced(store, log) if old else set()
@@ -216,26 +212,17 @@ def abandoned_stages(store: DeltaStore, path: Sequence[str], older_than: dt.time
     return sorted(abandoned, key=lambda stage: (stage.modified, stage.name))
 
 
-def sweep_stages(store: DeltaStore, path: Sequence[str], older_than: dt.timedelta) -> int:
-    """Delete what `abandoned_stages` lists, a stage's log last.
-
-    Returns:
-        How many stages something was deleted of.
-
-    Raises:
-        ValueError: `older_than` is negative.
-    """
-    stages = abandoned_stages(store, path, older_than)
+def sweep_stages(store: DeltaStore, path: Sequence[str], stages: Iterable[AbandonedStage]) -> None:
+    """Delete what `abandoned_stages` has listed, a stage's log last."""
     for stage in stages:
         _delete(store, (*path, stage.name), stage.objects)
-    return len(stages)
 
 
 def _delete(store: DeltaStore, stage: Sequence[str], objects: Sequence[str]) -> None:
     """Delete objects of a stage, its log last: as long as that is there, something of the stage may be."""
     import obstore
 
-    log = {path for path in objects if path.startswith("/".join([*stage, _LOG, ""]))}
+    log = {path for path in objects if path.startswith("/".join([*stage, LOG, ""]))}
     if data := sorted(set(objects) - log):
         obstore.delete(store.objects, data)
     fault(Fault.HALF_DISCARDED, stage[:-1])
@@ -268,6 +255,6 @@ def _named(store: DeltaStore, name: str) -> set[str]:
     if name.endswith(".parquet"):
         rows = pq.ParquetFile(pa.BufferReader(content)).read(columns=["add.path", "remove.path"]).to_pylist()
     else:
-        rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-    actions = [row.get(kind) for row in rows for kind in ("add", "remove")]
-    return {unquote(action["path"]) for action in actions if action and action["path"]}
+        rows = actions(content)
+    files = [row.get(kind) for row in rows for kind in ("add", "remove")]
+    return {unquote(file["path"]) for file in files if file and file["path"]}

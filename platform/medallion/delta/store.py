@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from medallion.delta.log import LOG
 from medallion.delta.protocol import UnsupportedTableError, deleted_rows, require_readable, unreadable
 from medallion.object_store import delete_tree, open_store
 from medallion.partitions import Slice, parse_file_value
@@ -138,7 +139,7 @@ class DeltaStore:
             folder = pending.pop()
             listing = obstore.list_with_delimiter(self.objects, folder or None)
             children = [str(child) for child in listing["common_prefixes"]]
-            if any(child.rsplit("/", 1)[-1] == "_delta_log" for child in children):
+            if any(child.rsplit("/", 1)[-1] == LOG for child in children):
                 found.add(tuple(folder.split("/")))
             else:
                 pending.extend(children)

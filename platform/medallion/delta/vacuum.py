@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from medallion.delta.log import LOG, actions, commit_file
 from medallion.delta.protocol import DELETION_VECTORS, UnsupportedTableError, reader_features
 from medallion.delta.store import DeltaStore
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
 UNCOMMITTED = dt.timedelta(days=1)
 """Least age of a file that is deleted: a younger one may be part of a write that has yet to commit."""
-_LOG = "_delta_log"
 _CHANGE_FEED = "_change_data"
-_COMMIT = re.compile(rf"{_LOG}/(\d{{20}})\.json")
-_CHECKPOINT = re.compile(rf"{_LOG}/(\d{{20}})\.checkpoint.*\.(?:parquet|json)")
+_COMMIT = re.compile(rf"{LOG}/(\d{{20}})\.json")
+_CHECKPOINT = re.compile(rf"{LOG}/(\d{{20}})\.checkpoint.*\.(?:parquet|json)")
 _COMMITS_BETWEEN_CHECKPOINTS = 10
 _LOG_READERS = 8
 # Delta's own defaults; a table that has them needs no commit to say so.
@@ -130,7 +129,7 @@ def tidy_log(store: DeltaStore, path: Sequence[str], keep_days: int) -> None:
         except CommitFailedError:
             return  # another writer was quicker; the log is kept by the retention of before until the next time
         table = store.open(path)
-    folder = "/".join([*path, _LOG])
+    folder = "/".join([*path, LOG])
     names = [entry["path"] for batch in obstore.list(store.objects, folder) for entry in batch]
     checkpoints = _versions(_CHECKPOINT, (name.removeprefix("/".join(path) + "/") for name in names))
     if table.version() - max(checkpoints, default=0) >= _COMMITS_BETWEEN_CHECKPOINTS:
@@ -152,19 +151,17 @@ def _needed(store: DeltaStore, path: Sequence[str], oldest: int, newest: int) ->
     """Data files of all versions from one to another, relative to the table, not percent-encoded."""
     import pyarrow as pa
 
-    actions = pa.table(store.open(path, version=oldest).get_add_actions())
-    folder = "/".join([*path, _LOG])
+    live = pa.table(store.open(path, version=oldest).get_add_actions())
     with ThreadPoolExecutor(_LOG_READERS) as readers:
-        later = readers.map(lambda n: _added(store, f"{folder}/{n:020}.json"), range(oldest + 1, newest + 1))
-        return {unquote(file) for file in actions["path"].to_pylist()}.union(*later)
+        later = readers.map(lambda n: _added(store, commit_file(path, n)), range(oldest + 1, newest + 1))
+        return {unquote(file) for file in live["path"].to_pylist()}.union(*later)
 
 
 def _added(store: DeltaStore, commit: str) -> set[str]:
     import obstore
 
-    lines = bytes(obstore.get(store.objects, commit).bytes()).splitlines()
-    actions: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
-    return {unquote(action[kind]["path"]) for action in actions for kind in ("add", "cdc") if kind in action}
+    content = bytes(obstore.get(store.objects, commit).bytes())
+    return {unquote(action[kind]["path"]) for action in actions(content) for kind in ("add", "cdc") if kind in action}
 
 
 def _is_data(file: str) -> bool:
@@ -175,7 +172,7 @@ def _is_data(file: str) -> bool:
 
 def _folders_with_log(objects: Iterable[str]) -> tuple[str, ...]:
     """Folders below the table that are Delta tables themselves, each with a slash at its end."""
-    inner = {name.partition(f"/{_LOG}/")[0] + "/" for name in objects if f"/{_LOG}/" in name}
+    inner = {name.partition(f"/{LOG}/")[0] + "/" for name in objects if f"/{LOG}/" in name}
     return tuple(sorted(inner))
 
 
