@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from medallion.planning import TRIGGER, landed_keys, plan_runs
+from medallion.arrived import landed
+from medallion.planning import TRIGGER, arrived_keys, plan_runs
 from medallion.tables import Table
 from medallion.upkeep import archivable_keys
 
@@ -41,13 +42,13 @@ def _daily(domain: str, tables: Sequence[Table], job: Any, archiving: bool) -> d
         description=f"All tables of {domain} for everything that has landed, one run per contiguous range.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        landed = set(landed_keys(own, everything, context.resources.landing.slices))
-        kept = set(landed)
+        arrived = set(arrived_keys(own, everything, landed(context.resources.landing.slices)))
+        kept = set(arrived)
         for table in own if archiving else ():
-            kept -= archivable_keys(table, landed, context.scheduled_execution_time)
+            kept -= archivable_keys(table, arrived, context.scheduled_execution_time)
         runs = plan_runs(own, kept)
         if not runs:
-            return dg.SkipReason(f"nothing has landed for {domain}" + (" that is not archived" if landed else ""))
+            return dg.SkipReason(f"nothing has landed for {domain}" + (" that is not archived" if arrived else ""))
         day = f"{context.scheduled_execution_time:%Y-%m-%d}"
         return [
             # The selection is spelled out so that the updates sensor sees that the run makes everything below, too.

@@ -43,7 +43,7 @@ def view(spark: Any, rows: Any, **options: Any) -> CandidateView:
     return CandidateView(
         name="gold/shop/sales",
         contract=Contract.of(Sale),
-        frame=from_arrow(spark, rows),
+        load=lambda: from_arrow(spark, rows),
         audit=audit,
         read=tables.__getitem__,
         others=lambda key: None if others is None else from_arrow(spark, others),

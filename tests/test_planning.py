@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medallion.arrived import Arrived, landed
 from medallion.planning import (
     RANGE_END,
     RANGE_START,
     RANGES,
     PlannedRun,
     SelectionError,
-    Slices,
+    arrived_keys,
     by_domain,
     common_partitions,
     keys_between,
-    landed_keys,
     parse_keys,
     partitions_label,
     plan_run,
@@ -293,9 +293,9 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         parse_keys("fr...nl", SHOPS)
 
 
-def landed(slices: dict[str, list[str]]) -> Slices:
+def landing(slices: dict[str, list[str]]) -> Arrived:
     """A landing zone with these slices by `domain/table`."""
-    return lambda domain, name: slices.get(f"{domain}/{name}", [])
+    return landed(lambda domain, name: slices.get(f"{domain}/{name}", []))
 
 
 RAW = table("bronze/shop/orders", reads_arrivals=True)
@@ -305,18 +305,18 @@ SALES = table("gold/shop/sales", reads=["silver/shop/orders"])
 ALL = {t.label: t for t in (RAW, GOODS, ORDERS, SALES)}
 
 
-def test_the_landed_keys_of_a_gold_table_are_those_of_the_files_it_stands_on() -> None:
-    slices = landed({"shop/orders": ["2017-02", "2017-01"], "shop/goods": ["snapshot"]})
+def test_the_arrived_keys_of_a_gold_table_are_those_of_the_files_it_stands_on() -> None:
+    slices = landing({"shop/orders": ["2017-02", "2017-01"], "shop/goods": ["snapshot"]})
 
-    assert landed_keys([SALES], ALL, slices) == ["2017-01", "2017-02"]
+    assert arrived_keys([SALES], ALL, slices) == ["2017-01", "2017-02"]
 
 
 def test_a_landed_folder_that_is_no_partition_is_left_out() -> None:
-    assert landed_keys([RAW], ALL, landed({"shop/orders": ["2017-01", "1999-01", "snapshot"]})) == ["2017-01"]
+    assert arrived_keys([RAW], ALL, landing({"shop/orders": ["2017-01", "1999-01", "snapshot"]})) == ["2017-01"]
 
 
-def test_tables_without_partitions_have_no_landed_keys() -> None:
-    assert landed_keys([GOODS], ALL, landed({"shop/goods": ["snapshot"]})) == []
+def test_tables_without_partitions_have_no_arrived_keys() -> None:
+    assert arrived_keys([GOODS], ALL, landing({"shop/goods": ["snapshot"]})) == []
 
 
 def test_upstream_is_also_what_the_checks_read() -> None:

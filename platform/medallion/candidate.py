@@ -14,6 +14,7 @@ from medallion.quarantine import Rejected
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from medallion.mirror import Mirror
     from medallion.placement import Placement
 
 
@@ -25,17 +26,19 @@ class Staged:
         stage: where they are.
         placement: tells their partitions; None for a table without.
         audit: counts by outcome, rule and partition.
-        rejected: rows for quarantine.
+        rejected: rows for quarantine; None for an extract, which has no rules.
         lines: of landed files, those that are no record; None for a table that reads other tables.
         slice_of_file: the slice that a landed file belongs to.
+        mirror: of an extract from a database, what the table will hold.
     """
 
     stage: Stage
     placement: Placement | None
     audit: RowAudit
-    rejected: Rejected
+    rejected: Rejected | None
     lines: pa.Table | None = None
     slice_of_file: Callable[[str], str] | None = None
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from medallion.audit import SAMPLES, RowAudit
@@ -16,6 +17,7 @@ from medallion.rules import Severity
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from medallion.mirror import Mirror
     from medallion.placement import Placement
 
 
@@ -26,7 +28,7 @@ class CandidateView:
     Attributes:
         name: the table, as messages name it.
         contract: its contract.
-        frame: the rows that would be published.
+        load: reads the rows that would be published; checks use `frame`.
         audit: what the row rules found.
         selection: the slice being written.
         read: the published rows of another table by key such as `silver/olist/orders`; those of the same slice where
@@ -38,11 +40,12 @@ class CandidateView:
         placement: tells the partition of a row; None for a table without partitions.
         rows_in_by_partition: `rows_in` by partition key; empty where the input is not partitioned alike.
         history_by_partition: `history` of each partition by itself, by partition key.
+        mirror: of a table of a database, what it will hold; None for any other table.
     """
 
     name: str
     contract: Contract
-    frame: DataFrame
+    load: Callable[[], DataFrame]
     audit: RowAudit
     selection: Slice
     read: Callable[[str], DataFrame]
@@ -53,6 +56,12 @@ class CandidateView:
     placement: Placement | None = None
     rows_in_by_partition: Mapping[str, int] = field(default_factory=dict)
     history_by_partition: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    mirror: Mirror | None = None
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        """The rows that would be published; without a check that looks at them, no engine is needed."""
+        return self.load()
 
     @property
     def several(self) -> Placement | None:

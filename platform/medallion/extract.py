@@ -1,4 +1,4 @@
-"""What a bronze run takes from a table of a database: all rows, or changed rows and deleted keys, and how far it read."""
+"""What a bronze run takes from a table of a database: all its rows, or what changed and which keys are gone."""
 
 from __future__ import annotations
 

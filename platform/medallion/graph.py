@@ -24,6 +24,7 @@ from medallion.updates import on_update
 from medallion.verdict import Verdict, check_specs
 
 LANDING = "landing"
+DATABASES = "databases"
 IO_MANAGER = "io_manager"
 STORAGE_KIND = "deltalake"
 
@@ -76,6 +77,7 @@ def _require_countable(table: Table, tables: Mapping[str, Table]) -> None:
 def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
     """The asset of a table: a generator that yields check results before its output, so that nothing bad is stored."""
     landing = {LANDING} if table.reads_arrivals else set()
+    databases = {DATABASES} if table.reads_source else set()
 
     def make(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
         step = context.get_step_execution_context()
@@ -92,7 +94,10 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
             root_run_id=context.run.root_run_id or context.run.run_id,
             started=dt.datetime.now(dt.UTC),
         )
-        for event in making.run(inputs, getattr(context.resources, LANDING) if landing else None):
+        origin = getattr(context.resources, LANDING) if landing else None
+        if databases:
+            origin = getattr(context.resources, DATABASES).database(table.domain)
+        for event in making.run(inputs, origin):
             if isinstance(event, dg.AssetCheckResult):
                 yield event
                 continue
@@ -117,7 +122,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         deps=[tables[label].key for label in sorted(table.reads)],
         description=table.description,
         group_name=table.group,
-        kinds={table.layer, STORAGE_KIND, "csv" if table.reads_arrivals else "pyspark"},
+        kinds={table.layer, STORAGE_KIND, _kind(table)},
         owners=list(table.owners) or None,
         tags=dict(table.tags) or None,
         partitions_def=table.partitions,
@@ -125,7 +130,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         check_specs=check_specs(table),
         output_required=False,
         io_manager_key=IO_MANAGER,
-        required_resource_keys={IO_MANAGER, *landing},
+        required_resource_keys={IO_MANAGER, *landing, *databases},
         freshness_policy=table.freshness,
         code_version=table.version,
         pool="_".join(table.path),
@@ -133,6 +138,13 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         metadata=_definition_metadata(table),
     )
     return decorate(make)
+
+
+def _kind(table: Table) -> str:
+    """What the rows are made of, as the UI shows it."""
+    if table.reads_arrivals:
+        return "csv"
+    return "postgres" if table.reads_source else "pyspark"
 
 
 def _by_partition(candidate: Candidate, table: Table) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _READS: Mapping[Layer, tuple[Layer, ...]] = {"bronze": (), "silver": ("bronze", "silver"), "gold": ("silver", "gold")}
 _RAW_PREFIX = "raw_"
 _STAR_PREFIXES = ("dim_", "fact_")
+_GIVEN = ("arrivals", "source", "selection")
+"""Parameters that stand for no table: the files that landed, a table of a database, the slice that is made."""
 
 Decorator = Callable[[Callable[..., Any]], Table]
 
@@ -64,6 +66,7 @@ def table(
     code_version: str | None = None,
     change_feed: bool = False,
     maintenance: Maintenance | None = None,
+    event_time: str | None = None,
 ) -> Decorator:
     """Declare a table of a layer.
 
@@ -92,6 +95,8 @@ def table(
         code_version: changes when the transform's meaning changes.
         change_feed: keep which rows each version inserted, updated and deleted, for `medallion changes`.
         maintenance: compaction, z-order, retention and archive; by default those of the layer.
+        event_time: of a bronze table that reads a database, the column whose values say which partitions there are
+            to make of it.
 
     Raises:
         DeclarationError: the table can't be part of the graph.
@@ -100,7 +105,7 @@ def table(
     def declare(transform: Callable[..., Any]) -> Table:
         home = domain or _domain_of(transform)
         named = dict(ins or {})
-        parameters = [name for name in inspect.signature(transform).parameters if name != "arrivals"]
+        parameters = [name for name in inspect.signature(transform).parameters if name not in _GIVEN]
         if unknown := sorted(set(named) - set(parameters)):
             raise DeclarationError(f"{layer}/{home}/{transform.__name__}: ins names {unknown}, which are no parameters")
         declared = Table(
@@ -124,6 +129,7 @@ def table(
             code_version=code_version,
             change_feed=change_feed,
             care=maintenance,
+            event_time=event_time,
         )
         require_layering(declared)
         declared.validate()

@@ -15,7 +15,7 @@ from medallion.sql import literal, quoted
 
 if TYPE_CHECKING:
     from dagster import TimeWindow
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
 
 Scalar = str | int | dt.date | dt.datetime
 _INTEGERS = ("byte", "short", "integer", "long")
@@ -60,6 +60,12 @@ class Slice:
         if len(self.keys) == 1:
             return self.keys[0]
         return f"{self.keys[0]}...{self.keys[-1]} ({len(self.keys)})" if self.keys else "nothing"
+
+    def of(self, frame: DataFrame) -> DataFrame:
+        """The rows of a Spark frame that are in the slice."""
+        types = {item.name: str(item.dataType.jsonValue()) for item in frame.schema.fields}
+        condition = self.bind(types).column_expression()
+        return frame if condition is None else frame.where(condition)
 
     def bind(self, types: Mapping[str, str]) -> BoundSlice:
         """Resolve the slice against Delta column types.

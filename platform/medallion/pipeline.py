@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from medallion.arrivals import Arrivals
-from medallion.audit import BATCH, RAW, annotate, audit_lines, audit_rows, has_repeats
+from medallion.audit import BATCH, RAW, annotate, audit_extract, audit_lines, audit_rows, has_repeats
 from medallion.candidate import Candidate, Staged
 from medallion.checks import CandidateView, TableCheck
 from medallion.delta.commits import commit_metadata, transactions
@@ -24,9 +24,11 @@ from medallion.delta.scd2 import SNAPSHOT
 from medallion.delta.schema import check_declared, extra_column, with_extras
 from medallion.delta.staging import OUTCOME, PASSED, Stage, write_stage
 from medallion.delta.store import TableMissingError, column_types, data_files
+from medallion.extract import Extract
 from medallion.faults import Fault, fault
 from medallion.findings import Finding
 from medallion.materialization import counts, partition_metadata, recorded_rows, whole_metadata
+from medallion.mirror import Mirror
 from medallion.partitions import WHOLE, Slice
 from medallion.placement import Placement, keys_without_rows, rows_by_key
 from medallion.quarantine import NO_CSV, UNPARTITIONED, line_rejects, staged_rejects
@@ -76,13 +78,14 @@ class Making:
         return self.keys or (UNPARTITIONED,)
 
     def run(
-        self, inputs: Mapping[str, Any], landing: Any
+        self, inputs: Mapping[str, Any], origin: Any
     ) -> Iterator[dg.AssetCheckResult | Verdict | dg.Output[Candidate]]:
         """Make the candidate; nothing is visible before every blocking check has passed.
 
         Args:
             inputs: frames by parameter of the transform.
-            landing: the landing zone, for a table that reads arrivals.
+            origin: of a table that reads no other one, where its rows come from: the landing zone, the database, or
+                what has been extracted from it already.
 
         Yields:
             What the contract changes, what the checks say, then the candidate: unless one blocks, all of it, and under
@@ -92,7 +95,7 @@ class Making:
         yield from compare_columns(self.table, self.storage.snapshots.find(self.table.path), self.selection)
         self._require_inputs()
         with ExitStack() as stack:
-            staged = self._stage(inputs, landing, stack)
+            staged = self._stage(inputs, origin, stack)
         verdict = remaining = self._judge(staged)
         making, kept = self, staged
         while remaining.blocked and (good := self._isolated(remaining, kept)):
@@ -124,16 +127,18 @@ class Making:
         self, staged: Staged, verdict: Verdict, bad: Mapping[str, tuple[str, ...]], began: float
     ) -> Candidate:
         stage, audit, table = staged.stage, staged.audit, self.table
+        extract = staged.mirror.extract if staged.mirror else None
         write = Write(
             stage=stage,
             selection=self.selection,
             schema=self._schema(stage),
             partition_by=tuple(table.partition_columns.values()),
-            mode=table.mode,
+            mode=extract.mode if extract else table.mode,
             keys=table.contract.key,
             history=table.history,
             evolution=table.schema_evolution,
             transactions=transactions(table.mode, table.label, self.root_run_id, self.keys),
+            positions=extract.positions if extract else {},
             commit=commit_metadata(table.label, self.run_id, self.keys, table.version, counts(audit)),
             properties=table.properties,
         )
@@ -141,6 +146,8 @@ class Making:
         # Of an input that is partitioned otherwise, the count would be told as that of every partition.
         told = rows_in if by_partition or len(self.keys) < 2 else None
         metadata = whole_metadata(verdict, audit, stage.select(PASSED), told)
+        if extract is not None:
+            metadata |= extract.metadata
         files = staged.placement.files(stage, PASSED) if staged.placement else {}
         partitions = partition_metadata(verdict, audit, files, by_partition)
         return Candidate(write, staged.rejected, time.perf_counter() - began, metadata, partitions, bad)
@@ -160,16 +167,19 @@ class Making:
                     f"them with: medallion run -s {source.label} -p {missing[0]}...{missing[-1]}"
                 )
 
-    def _stage(self, inputs: Mapping[str, Any], landing: Any, stack: ExitStack) -> Staged:
+    def _stage(self, inputs: Mapping[str, Any], origin: Any, stack: ExitStack) -> Staged:
         table = self.table
+        if table.reads_source:
+            return self._stage_extract(origin)
         if table.reads_arrivals:
             slices = self.keys or ("snapshot",)
-            arrivals = Arrivals(landing, table.domain, table.name, slices, table.landed_columns, self.started)
+            arrivals = Arrivals(origin, table.domain, table.name, slices, table.landed_columns, self.started)
             result = table.transform(stack.enter_context(arrivals.opened()))
             if hasattr(result, "rejects"):
                 return self._stage_arrivals(result, arrivals)
         else:
-            result = table.transform(**self._with_raw(inputs))
+            given = {"selection": self.selection} if table.reads_selection else {}
+            result = table.transform(**self._with_raw(inputs), **given)
         if not is_spark_type(type(result)):
             result = self._as_spark(result, stack)
         frame = self._declared(result)
@@ -183,6 +193,21 @@ class Making:
         stage = self._write(read.batches)
         check_declared(self.table.label, self.table.contract.delta_schema(), stage.schema)
         return self._audited_lines(stage, read.rejects(), arrivals.slice_of_file)
+
+    def _stage_extract(self, origin: Any) -> Staged:
+        """Stage rows as they stream from a database; its own rules have judged them."""
+        table = self.table
+        current = self.storage.snapshots.find(table.path)
+        extract = origin
+        if not isinstance(extract, Extract):
+            from medallion.postgres.source import Source
+
+            extract = table.transform(Source(origin, table.name, table.contract, current, self.started))
+        stage = self._write(extract.batches)
+        check_declared(table.label, table.contract.delta_schema(), stage.schema)
+        return Staged(
+            stage, None, audit_extract(stage), None, mirror=Mirror(extract, stage, current, table.contract.key)
+        )
 
     def _audited(self, stage: Stage) -> Staged:
         """Count annotated rows."""
@@ -281,20 +306,13 @@ class Making:
         return [(check, check.evaluate(view)) for check in self.table.checks]
 
     def _view(self, staged: Staged) -> CandidateView:
-        from pyspark.sql import functions as F
-
-        from medallion.engine.frames import read_delta
-
-        spark = self.storage.engine.spark_session
         several = len(self.keys) > 1
         rows_in, by_partition = self._rows_in
         history = recorded_rows(self.storage.snapshots.find(self.table.path), self.keys)
-        names = [F.col(f"`{name}`") for name in self.table.contract.incoming.column_names]
-        frame = read_delta(spark, staged.stage.uri, 0).where(F.col(OUTCOME) == PASSED).select(*names)
         return CandidateView(
             name=self.table.label,
             contract=self.table.contract.incoming,
-            frame=frame,
+            load=lambda: self._passed(staged.stage),
             audit=staged.audit,
             selection=self.selection,
             read=self._read,
@@ -305,7 +323,18 @@ class Making:
             placement=staged.placement,
             rows_in_by_partition=by_partition,
             history_by_partition=history,
+            mirror=staged.mirror,
         )
+
+    def _passed(self, stage: Stage) -> DataFrame:
+        """The staged rows that would be published."""
+        from pyspark.sql import functions as F
+
+        from medallion.engine.frames import read_delta
+
+        names = [F.col(f"`{name}`") for name in self.table.contract.incoming.column_names]
+        frame = read_delta(self.storage.engine.spark_session, stage.uri, 0)
+        return frame.where(F.col(OUTCOME) == PASSED).select(*names)
 
     def _read(self, label: str) -> DataFrame:
         other = self.tables.get(label)

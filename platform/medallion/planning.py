@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from medallion.arrived import Arrived
 from medallion.partitions import boxes
 from medallion.tables import Table, input_key
 
@@ -22,9 +23,6 @@ TRIGGER = "medallion/trigger"
 
 
 _CLOCK_CHANGE = dt.timedelta(hours=2)
-
-Slices = Callable[[str, str], Iterable[str]]
-"""Gives the landed slices of a domain's table."""
 
 
 class SelectionError(ValueError):
@@ -266,13 +264,13 @@ def parse_keys(text: str, definition: dg.PartitionsDefinition[Any]) -> list[str]
     return keys
 
 
-def landed_keys(tables: Sequence[Table], everything: Mapping[str, Table], slices: Slices) -> list[str]:
-    """Partition keys that have landed for the bronze tables that a selection stands on.
+def arrived_keys(tables: Sequence[Table], everything: Mapping[str, Table], arrived: Arrived) -> list[str]:
+    """Partition keys for which something arrived in the bronze tables that a selection stands on.
 
     Args:
         tables: selected tables.
         everything: all declared tables by label.
-        slices: asked for the slices that have landed for a domain's table, such as `Landing.slices`.
+        arrived: tells what arrived for a bronze table.
 
     Raises:
         SelectionError: the selected tables have different partitions.
@@ -281,12 +279,12 @@ def landed_keys(tables: Sequence[Table], everything: Mapping[str, Table], slices
     if definition is None:
         return []
     known = set(definition.get_partition_keys())
-    sources = [table for table in with_upstream(tables, everything) if table.reads_arrivals]
-    landed: set[str] = set()
-    for table in sources:
-        if table.partitions == definition:
-            landed.update(slices(table.domain, table.name))
-    return sorted(landed & known)
+    keys = {
+        key
+        for table in with_upstream(tables, everything)
+        for key in arrived(table, definition)
+    }
+    return sorted(keys & known)
 
 
 def touched_by_partitions(tables: Sequence[Table]) -> list[Table]:

@@ -1,5 +1,6 @@
 """The one place that reads the environment: MEDALLION_* settings and the standard AWS_* ones."""
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
@@ -71,6 +72,23 @@ class Settings(BaseSettings):
     def landing_uri(self) -> str:
         """Root of the landing zone, absolute when it is a folder."""
         return _absolute(self.landing or str(self.home / "landing"))
+
+    def database_url(self, domain: str) -> SecretStr | None:
+        """Where the database of a domain is: `<DOMAIN>_URL`, such as PAGILA_URL; None if it is not said."""
+        url = os.environ.get(f"{domain.upper()}_URL")
+        return SecretStr(url) if url else None
+
+    def captures(self, domain: str) -> bool:
+        """Whether bronze follows a domain's database by its write-ahead log: `<DOMAIN>_CAPTURE`, true or false.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        name = f"{domain.upper()}_CAPTURE"
+        value = os.environ.get(name, "false").lower()
+        if value not in ("true", "false"):
+            raise ValueError(f"{name} is {value!r}; set it to true or false")
+        return value == "true"
 
     @property
     def archive_uri(self) -> str | None:

@@ -18,7 +18,9 @@ from medallion.delta.maintenance import BRONZE, DERIVED, Maintenance
 from medallion.delta.publish import WriteMode
 from medallion.delta.scd2 import AbsentKeys, History
 from medallion.delta.schema import SchemaEvolution
+from medallion.mirror_checks import KeyIsUnique, RowsMatchSource, TotalsMatchSource
 from medallion.partitions import Slice, slice_of
+from medallion.rules import not_null
 
 if TYPE_CHECKING:
     from deltalake import Schema
@@ -61,6 +63,7 @@ class Table:
         code_version: changes when the transform's meaning changes; by default a hash of its code and contract.
         change_feed: whether the table keeps which rows each version inserted, updated and deleted.
         care: how the table is maintained as declared; None for the default of its layer.
+        event_time: of a table of a database, the column by whose values partitions made from it exist.
     """
 
     layer: Layer
@@ -83,6 +86,7 @@ class Table:
     code_version: str | None = None
     change_feed: bool = False
     care: Maintenance | None = None
+    event_time: str | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the transform alone, as a test does."""
@@ -104,7 +108,7 @@ class Table:
         from deltalake.schema import PrimitiveType
 
         declared = self.contract.delta_schema()
-        if self.mode not in ("merge", "scd2"):
+        if self.mode not in ("merge", "scd2") and not self.reads_source:
             return declared
         return Schema(
             [
@@ -143,7 +147,21 @@ class Table:
     @property
     def reads_arrivals(self) -> bool:
         """Whether the transform takes the landed files of its slice."""
-        return "arrivals" in inspect.signature(self.transform).parameters
+        return "arrivals" in self._parameters
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether the transform takes a table of the domain's database."""
+        return "source" in self._parameters
+
+    @property
+    def reads_selection(self) -> bool:
+        """Whether the transform takes the slice that it makes."""
+        return "selection" in self._parameters
+
+    @cached_property
+    def _parameters(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.transform).parameters)
 
     @property
     def landed_columns(self) -> tuple[str, ...]:
@@ -195,7 +213,9 @@ class Table:
     def checks(self) -> tuple[TableCheck, ...]:
         """All table checks: those that follow from the declaration, then those it names."""
         derived: list[TableCheck] = []
-        if self.contract.key:
+        if self.reads_source:
+            derived += [KeyIsUnique(self.contract.key), RowsMatchSource(), TotalsMatchSource()]
+        elif self.contract.key:
             derived.append(UniqueKey(self.contract.key))
         if self.primary is not None:
             derived.append(RowsReconcile())
@@ -245,6 +265,7 @@ class Table:
         if self.on_bad_partition == "isolate" and self.partitions is None:
             raise DeclarationError(f"{self.label}: on_bad_partition='isolate' needs partitions; declare some")
         self._validate_history()
+        self._validate_source()
         if not 0 <= self.max_rejected <= 1:
             raise DeclarationError(f"{self.label}: max_rejected is a share between 0 and 1, not {self.max_rejected}")
         kept = self.maintenance
@@ -256,6 +277,28 @@ class Table:
                 f"{self.label}: z_order names {strange}; it takes columns of the contract that are no partition columns"
             )
         _ = self.checks
+
+    def _validate_source(self) -> None:
+        if not self.reads_source:
+            if self.event_time is not None:
+                raise DeclarationError(f"{self.label}: event_time is for tables that read a database")
+            return
+        if self.partitions is not None or not self.contract.key:
+            raise DeclarationError(
+                f"{self.label} mirrors a table of a database: name the source's primary key in Config.unique, and "
+                "declare no partitions"
+            )
+        if strays := [rule.name for rule in self.contract.rules if rule.name not in self._key_rules]:
+            raise DeclarationError(
+                f"{self.label}: its contract has the rules {strays}; a mirror takes rows as the source has them: make "
+                "its columns nullable and put the rules into silver"
+            )
+        if self.event_time is not None and self.event_time not in self.contract.column_names:
+            raise DeclarationError(f"{self.label}: event_time {self.event_time!r} is no column of its contract")
+
+    @property
+    def _key_rules(self) -> frozenset[str]:
+        return frozenset(not_null(name).name for name in self.contract.key)
 
     def _validate_history(self) -> None:
         columns = self.contract.history_columns

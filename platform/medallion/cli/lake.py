@@ -88,11 +88,12 @@ def landed_by_table(landing: Landing, tables: Mapping[str, Table]) -> dict[tuple
     return found
 
 
-def landed_for(table: Table, tables: Mapping[str, Table], landed: Mapping[tuple[str, str], set[str]]) -> set[str]:
+def landed_for(table: Table, tables: Mapping[str, Table], slices: Mapping[tuple[str, str], set[str]]) -> set[str]:
     """Partition keys that have landed for the bronze tables that a table stands on."""
-    from medallion.planning import landed_keys
+    from medallion.arrived import landed
+    from medallion.planning import arrived_keys
 
-    return set(landed_keys([table], tables, lambda domain, name: landed.get((domain, name), ())))
+    return set(arrived_keys([table], tables, landed(lambda domain, name: slices.get((domain, name), ()))))
 
 
 def candidates(store: DeltaStore, path: tuple[str, ...]) -> list[str]:

@@ -20,6 +20,7 @@ from medallion.delta.scd2 import Batch, History, merge_history
 from medallion.delta.schema import ColumnChange, SchemaEvolution, check_evolution, evolved
 from medallion.delta.staging import OUTCOME, PASSED, Stage, StagedFile
 from medallion.delta.store import DeltaStore, column_types, data_files, scan
+from medallion.extract import DELETED
 from medallion.faults import Fault, fault
 from medallion.partitions import WHOLE, Slice, SliceError
 from medallion.sql import quoted
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
 
 WriteMode = Literal["replace", "append", "merge", "scd2"]
+_MERGED = {
+    "rows_inserted": "num_target_rows_inserted",
+    "rows_updated": "num_target_rows_updated",
+    "rows_deleted": "num_target_rows_deleted",
+    "files_added": "num_target_files_added",
+    "files_removed": "num_target_files_removed",
+}
 _HAS_PASSED = f"{OUTCOME} = '{PASSED}'"
 _PATIENCE_SECONDS = 120.0
 _LONGEST_WAIT_SECONDS = 2.0
@@ -51,6 +59,7 @@ class Write:
         history: the columns of the history that `scd2` keeps.
         evolution: what may change about the columns.
         transactions: names that make an append happen once; one per partition.
+        positions: how far a source was read, by name, as the commit records it; a table that is as far is left alone.
         commit: custom metadata of the commit.
         properties: Delta properties that the table is to have, such as a change data feed.
     """
@@ -64,6 +73,7 @@ class Write:
     history: History | None = None
     evolution: SchemaEvolution = "strict"
     transactions: tuple[str, ...] = ()
+    positions: Mapping[str, int] = field(default_factory=dict)
     commit: Mapping[str, Any] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,7 +101,7 @@ class Published:
     Attributes:
         table: the table after the write.
         version: Delta version of the table that holds the rows.
-        operation: `replace`, `append`, `merge`, `scd2`, or `skipped` for an append that had been committed before.
+        operation: `replace`, `append`, `merge`, `scd2`, or `skipped` for what had been committed before.
         metrics: inserted, updated, added and removed counts, by name.
         kept: staged files that are part of the table now.
     """
@@ -172,6 +182,8 @@ def _attempt(write: Write, table: DeltaTable) -> Published:
         return _replace_all(write, table)
     if changes and not (whole and write.evolution == "replace"):
         _evolve(write, table, changes)
+    if write.positions and _is_as_far(write, table):
+        return _skipped(table)
     if write.mode == "merge":
         return _merge(write, table)
     if write.mode == "scd2":
@@ -287,29 +299,33 @@ def _merge(write: Write, table: DeltaTable) -> Published:
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
         require_no_row_outside(write, predicate)
+    deletes = DELETED in column_types(write.stage.schema)
+    if deletes and not write.stage.rows(PASSED) and not write.positions:
+        return Published(table, table.version(), "merge", dict.fromkeys(_MERGED, 0))
     rest = [column for column in write.columns if column not in keys]
-    differs = " OR ".join(f"(t.{quoted(column)} IS DISTINCT FROM s.{quoted(column)})" for column in rest)
+    # What the framework adds says when a row was read, not what it is.
+    told = [column for column in rest if not column.startswith("_")] or rest
+    differs = " OR ".join(f"(t.{quoted(column)} IS DISTINCT FROM s.{quoted(column)})" for column in told)
     merger = table.merge(
-        scan(write.stage.delta, write.columns, _HAS_PASSED),
+        scan(write.stage.delta, [*write.columns, *([DELETED] if deletes else [])], _HAS_PASSED),
         on,
         source_alias="s",
         target_alias="t",
         commit_properties=_commit(write, retries=0),
     )
+    ours = [DELETED] if deletes else None
+    kept = f"s.{quoted(DELETED)} IS NOT TRUE" if deletes else None
+    if deletes:
+        merger = merger.when_matched_delete(predicate=f"s.{quoted(DELETED)}")
     if rest:
-        merger = merger.when_matched_update_all(predicate=differs)
-    metrics = merger.when_not_matched_insert_all().execute()
+        merger = merger.when_matched_update_all(f"({differs}) AND {kept}" if kept else differs, ours)
+    metrics = merger.when_not_matched_insert_all(kept, ours).execute()
     table.update_incremental()
     return Published(table, table.version(), "merge", _merge_counts(metrics))
 
 
 def _merge_counts(metrics: Mapping[str, int]) -> dict[str, int]:
-    return {
-        "rows_inserted": metrics["num_target_rows_inserted"],
-        "rows_updated": metrics["num_target_rows_updated"],
-        "files_added": metrics["num_target_files_added"],
-        "files_removed": metrics["num_target_files_removed"],
-    }
+    return {name: metrics[counted] for name, counted in _MERGED.items()}
 
 
 def _keep_history(write: Write, table: DeltaTable) -> Published:
@@ -340,6 +356,16 @@ def _already_appended(write: Write, table: DeltaTable) -> Published | None:
             f"{write.name}: this run has appended {len(done)} of the {len(write.transactions)} partitions of slice "
             f"{write.selection.label} before; start a new run for the others"
         )
+    return _skipped(table)
+
+
+def _is_as_far(write: Write, table: DeltaTable) -> bool:
+    """Whether the table has been brought to all positions of the write: by a rival, or before a crash."""
+    reached = {name: table.transaction_version(name) for name in write.positions}
+    return all((reached[name] or -1) >= position for name, position in write.positions.items())
+
+
+def _skipped(table: DeltaTable) -> Published:
     return Published(table, table.version(), "skipped", {"rows_written": 0})
 
 
@@ -350,7 +376,11 @@ def _commit(write: Write, retries: int) -> CommitProperties:
     return CommitProperties(
         custom_metadata={**write.commit, WRITE_ID: write.stage.name, WRITE_MODE: write.mode},
         max_commit_retries=retries,
-        app_transactions=[Transaction(name, 1, None) for name in write.transactions] or None,
+        app_transactions=[
+            Transaction(name, version, None)
+            for name, version in (*dict.fromkeys(write.transactions, 1).items(), *write.positions.items())
+        ]
+        or None,
     )
 
 
