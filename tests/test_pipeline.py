@@ -17,6 +17,8 @@ from medallion.checks import RowCountInBounds
 from medallion.contracts import row_rule
 from medallion.engine.frames import from_arrow
 from medallion.layers import gold, silver
+from medallion.partitions import Slice
+from medallion.tables import Table
 from tests.fixtures.s3_process import s3_process
 from tests.fixtures.shop import (
     MONTHS,
@@ -47,6 +49,30 @@ def run_all(shop: Shop, silver_table: Any = None, **options: Any) -> Any:
 
 def run_silver(shop: Shop, silver_table: Any = None, **options: Any) -> Any:
     return shop.run(bronze_orders(), silver_table or silver_orders(), **options)
+
+
+def silver_by_hand() -> Table:
+    def orders() -> pyarrow.Table:
+        """Orders of two months, with a gap between them."""
+        months = [dt.date(2024, 1, 1), dt.date(2024, 3, 1)]
+        amounts = pyarrow.array([Decimal("1.00"), Decimal("2.00")], pyarrow.decimal128(12, 2))
+        placed = pyarrow.array([None, None], pyarrow.timestamp("us", "UTC"))
+        none = pyarrow.array([None, None], pyarrow.string())
+        columns = {"order_id": ["a", "b"], "price": amounts, "placed": placed, "email": none, "month": months}
+        return pyarrow.table(columns)
+
+    class WholeOrder(Order):
+        month: T.DateType() = pa.Field()
+
+    return silver(contract=WholeOrder, domain="shop")(orders)
+
+
+def gold_by_month() -> Table:
+    def by_month(orders: DataFrame, selection: Slice) -> DataFrame:
+        """Orders by month."""
+        return selection.of(orders)
+
+    return gold(contract=Order, partitions=MONTHS, domain="shop")(by_month)
 
 
 class TestPublishing:
@@ -110,6 +136,15 @@ class TestPublishing:
         assert (commit["dagster/run_id"], commit["dagster/asset_key"]) == (result.run_id, SILVER)
         assert (commit["dagster/partitions"], commit["dagster/code_version"]) == ('["2024-01"]', "7")
         assert json.loads(commit["medallion/audit"]) == {"rows": 2, "quarantined": 1, "duplicates": 0}
+        assert json.loads(commit["medallion/sources"]) == {BRONZE: shop.version(BRONZE)}
+
+    def test_a_partitioned_table_of_unpartitioned_ones_takes_the_slice_of_its_run(self, shop: Shop) -> None:
+        whole = silver_by_hand()
+        months = gold_by_month()
+        shop.run(whole, months, key="2024-01")
+        assert [row["order_id"] for row in shop.rows("gold/shop/by_month")] == ["a"]
+        shop.run(whole, months, span=("2024-02", "2024-06"))
+        assert [row["order_id"] for row in shop.rows("gold/shop/by_month")] == ["a", "b"]
 
     def test_the_materialization_says_rows_size_columns_and_quality(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD, BAD_PRICE)

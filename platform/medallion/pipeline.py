@@ -139,7 +139,9 @@ class Making:
             evolution=table.schema_evolution,
             transactions=transactions(table.mode, table.label, self.root_run_id, self.keys),
             positions=extract.positions if extract else {},
-            commit=commit_metadata(table.label, self.run_id, self.keys, table.version, counts(audit)),
+            commit=commit_metadata(
+                table.label, self.run_id, self.keys, table.version, counts(audit), self._source_versions()
+            ),
             properties=table.properties,
         )
         rows_in, by_partition = self._rows_in
@@ -151,6 +153,11 @@ class Making:
         files = staged.placement.files(stage, PASSED) if staged.placement else {}
         partitions = partition_metadata(verdict, audit, files, by_partition)
         return Candidate(write, staged.rejected, time.perf_counter() - began, metadata, partitions, bad)
+
+    def _source_versions(self) -> dict[str, int]:
+        """The version of every table that was read, as this run saw it."""
+        found = {label: self.storage.snapshots.find(label.split("/")) for label in self.table.all_reads}
+        return {label: opened.version() for label, opened in found.items() if opened is not None}
 
     def _require_inputs(self) -> None:
         """Refuse to read a partition that was never made: it would look like one without rows."""

@@ -236,8 +236,17 @@ class Table:
     @property
     def reads(self) -> frozenset[str]:
         """Tables that the checks read and the transform does not, such as `silver/olist/products`."""
-        inputs = {"/".join(input_key(asset_in).path) for asset_in in self.inputs.values()}
-        return frozenset(label for check in self.table_checks for label in check.reads) - inputs - {self.label}
+        return self.all_reads - self._input_labels
+
+    @property
+    def all_reads(self) -> frozenset[str]:
+        """Tables that the transform or the checks read."""
+        checked = {label for check in self.table_checks for label in check.reads}
+        return (self._input_labels | checked) - {self.label}
+
+    @property
+    def _input_labels(self) -> frozenset[str]:
+        return frozenset("/".join(input_key(asset_in).path) for asset_in in self.inputs.values())
 
     def validate(self) -> None:
         """Refuse a declaration that would only fail at run time.

@@ -14,6 +14,8 @@ PARTITIONS = "dagster/partitions"
 """The partition keys that a commit wrote, as a JSON list; empty for a table without partitions."""
 AUDIT = "medallion/audit"
 """The counts of the write as JSON: rows, quarantined, duplicates; of several partitions those of each as well."""
+SOURCES = "medallion/sources"
+"""The Delta version of every table that a write read, by label, as JSON; its checks' tables included."""
 WRITE_ID = "medallion/write"
 """The stage that a commit published, by which a writer knows its own commit again."""
 WRITE_MODE = "medallion/mode"
@@ -28,15 +30,21 @@ def transactions(mode: str, table: str, run_id: str, keys: Sequence[str]) -> tup
 
 
 def commit_metadata(
-    table: str, run_id: str, keys: Sequence[str], code_version: str | None, audit: Mapping[str, Any] | None = None
+    table: str,
+    run_id: str,
+    keys: Sequence[str],
+    code_version: str | None,
+    audit: Mapping[str, Any] | None = None,
+    sources: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """What a commit says about the run that made it."""
+    """What a commit says about the run that made it, and about what that run read."""
     return {
         RUN_ID: run_id,
         ASSET_KEY: table,
         PARTITIONS: json.dumps(list(keys)),
         CODE_VERSION: code_version or "",
         AUDIT: json.dumps(audit or {}, sort_keys=True),
+        SOURCES: json.dumps(sources or {}, sort_keys=True),
     }
 
 
