@@ -181,6 +181,22 @@ def sense_arrivals(
     return Arrived(runs, Cursor(tick, slices, unknown), removed, news, waiting)
 
 
+def changed_slices(tables: Sequence[Table], landing: Landing, instance: dg.DagsterInstance) -> list[PlannedRun]:
+    """The runs of bronze tables whose slices are not made from the files as they are now.
+
+    Args:
+        tables: of any domains; those that read no files are left out.
+        landing: the landing zone.
+        instance: knows what slices were made from.
+    """
+    runs: list[PlannedRun] = []
+    for domain in sorted({table.domain for table in tables if table.reads_arrivals}):
+        own = [table for table in tables if table.domain == domain and table.reads_arrivals]
+        landed = landing.scan(domain)
+        runs += [run for _, run in sense_arrivals(own, landed, Cursor(), _made(instance), len(landed)).runs]
+    return runs
+
+
 def landed_fingerprints(table: Table, landing: Landing) -> dict[str, str]:
     """Fingerprint of the landed files of every slice of a table."""
     return {slice_key: stamp for (_, slice_key), stamp in landing.scan(table.domain, table.name).items()}

@@ -39,9 +39,7 @@ def on_update(table: Table, tables: Mapping[str, Table]) -> dg.AutomationConditi
     """
     if not table.inputs:
         return None
-    inputs = [input_key(asset_in) for asset_in in table.inputs.values()]
-    leading = [key for key in inputs if tables["/".join(key.path)].partitions is not None]
-    followed = leading if table.partitions is not None and leading else inputs
+    followed = [tables[label].key for label in followed_inputs(table, tables).values()]
     updated = dg.AutomationCondition.any_deps_updated().allow(dg.AssetSelection.assets(*followed))
     present = dg.AutomationCondition.all_deps_match(
         ~dg.AutomationCondition.missing() | dg.AutomationCondition.will_be_requested()
@@ -52,6 +50,18 @@ def on_update(table: Table, tables: Mapping[str, Table]) -> dg.AutomationConditi
         & ~UpstreamPending()
         & ~dg.AutomationCondition.in_progress()
     ).with_label("inputs updated")
+
+
+def followed_inputs(table: Table, tables: Mapping[str, Table]) -> dict[str, str]:
+    """Labels of the inputs whose updates make a table stale, by parameter.
+
+    Args:
+        table: the table.
+        tables: all declared tables by label.
+    """
+    inputs = {parameter: "/".join(input_key(asset_in).path) for parameter, asset_in in table.inputs.items()}
+    leading = {name: label for name, label in inputs.items() if tables[label].partitions is not None}
+    return leading if table.partitions is not None and leading else inputs
 
 
 class UpstreamPending(dg.AutomationCondition[dg.AssetKey]):
