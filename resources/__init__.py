@@ -8,6 +8,7 @@ from dagster_deltalake.config import ClientConfig, LocalConfig, S3Config
 from medallion.delta.io_manager import LakeIOManager
 from medallion.engine.resource import SparkEngine
 from medallion.landing_resource import LandingZone
+from medallion.postgres.resource import Databases
 from medallion.settings import Settings
 
 _S3_FIELDS = {
@@ -40,5 +41,6 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             client_options=ClientConfig(allow_http=True) if allow_http else None,
             engine=engine,
         ),
+        "databases": Databases(home=str(settings.home.expanduser().resolve())),
         "landing": LandingZone(root_uri=settings.landing_uri, allow_http=allow_http),
     }

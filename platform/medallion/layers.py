@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 _READS: Mapping[Layer, tuple[Layer, ...]] = {"bronze": (), "silver": ("bronze", "silver"), "gold": ("silver", "gold")}
 _RAW_PREFIX = "raw_"
 _STAR_PREFIXES = ("dim_", "fact_")
-_GIVEN = ("arrivals", "source", "selection")
-"""Parameters that stand for no table: the files that landed, a table of a database, the slice that is made."""
+_GIVEN: Mapping[Layer, tuple[str, ...]] = {
+    "bronze": ("arrivals", "source"),
+    "silver": ("selection",),
+    "gold": ("selection",),
+}
+"""Parameters that stand for no table: the files that landed, a table of a database; the slice that is made."""
 
 Decorator = Callable[[Callable[..., Any]], Table]
 
@@ -83,7 +87,8 @@ def table(
         mode: `replace` the slice, `append` to the table, `merge` by key, or keep the history of every key (`scd2`; the
             contract extends `Versioned`).
         absent: for `scd2`: `keep` leaves keys alone that a write doesn't name; `close` takes a write as a full snapshot
-            and ends them at the moment that the transform returns in `_snapshot_at`.
+            and ends them at the moment that the transform returns in `_snapshot_at`; the rows of a first input that
+            mirrors a database's table carry it.
         schema_evolution: what a write may change about the columns.
         latest_by: columns that say which row of a key wins, most significant first.
         checks: table checks beyond key uniqueness, reconciliation and row-count bounds.
@@ -105,7 +110,7 @@ def table(
     def declare(transform: Callable[..., Any]) -> Table:
         home = domain or _domain_of(transform)
         named = dict(ins or {})
-        parameters = [name for name in inspect.signature(transform).parameters if name not in _GIVEN]
+        parameters = [name for name in inspect.signature(transform).parameters if name not in _GIVEN[layer]]
         if unknown := sorted(set(named) - set(parameters)):
             raise DeclarationError(f"{layer}/{home}/{transform.__name__}: ins names {unknown}, which are no parameters")
         declared = Table(

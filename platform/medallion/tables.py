@@ -152,12 +152,12 @@ class Table:
     @property
     def reads_source(self) -> bool:
         """Whether the transform takes a table of the domain's database."""
-        return "source" in self._parameters
+        return self.layer == "bronze" and "source" in self._parameters
 
     @property
     def reads_selection(self) -> bool:
         """Whether the transform takes the slice that it makes."""
-        return "selection" in self._parameters
+        return self.layer != "bronze" and "selection" in self._parameters
 
     @cached_property
     def _parameters(self) -> frozenset[str]:

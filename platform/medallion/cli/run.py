@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,22 +44,31 @@ def run(
     partitions: Annotated[
         str | None,
         typer.Option(
-            "--partitions", "-p", metavar="A...B[,C]", help="Partition keys and ranges. Default: all that have landed."
+            "--partitions", "-p", metavar="A...B[,C]", help="Partition keys and ranges. Default: all that arrived."
         ),
     ] = None,
+    changed: Annotated[
+        bool,
+        typer.Option(
+            "--changed",
+            help="Only what has changed: files that landed, rows of databases, and the tables that are stale for it.",
+        ),
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make tables: every asset and every landed partition, or those that are selected."""
+    """Make tables: every asset and every partition for which something arrived, or those that are selected."""
     from medallion.settings import Settings
 
+    if changed and partitions is not None:
+        raise typer.BadParameter("--changed finds the partitions itself; leave --partitions out.")
     settings = Settings()
     prepare_logs(settings, verbose)
     result = RunResult()
     with screen() as console:
         shows = board(console, settings, as_json)
         with shows.shown():
-            run_selection(settings, select or [], partitions, shows, result, verbose=verbose)
+            run_selection(settings, select or [], partitions, shows, result, changed=changed, verbose=verbose)
         report(result, console, settings, as_json=as_json, verbose=verbose)
     if as_json:
         print_json(result.document())
@@ -140,6 +150,7 @@ def run_selection(
     shows: Any,
     result: RunResult,
     *,
+    changed: bool = False,
     verbose: bool,
 ) -> None:
     """Plan a selection and execute it.
@@ -154,9 +165,51 @@ def run_selection(
 
     platform = load_platform(settings)
     tables = select(platform, selections)
+    if changed:
+        execute_changed(platform, tables, shows, result, verbose=verbose)
+        return
     if partitions is not None and not selections:
         tables = touched_by_partitions(tables)
     plan = plan_selection(platform, tables, partitions)
+    execute_plan(platform, plan, shows, result, verbose=verbose)
+
+
+def execute_changed(
+    platform: Platform, tables: Sequence[Table], shows: Any, result: RunResult, *, verbose: bool
+) -> None:
+    """Make bronze of what is new, then what is stale for it; nothing more, if anything of bronze fails.
+
+    Args:
+        platform: the definitions.
+        tables: what is selected, in the order of the graph.
+        shows: shows the progress.
+        result: gets the runs.
+        verbose: whether Dagster's own log is written.
+    """
+    from medallion.arrived import landed_or_dated
+    from medallion.cli.lake import lake_of
+    from medallion.instance.home import open_instance
+    from medallion.landing import Landing
+    from medallion.landing_sensor import changed_slices
+    from medallion.planning import arrived_keys, by_domain, plan_run
+    from medallion.postgres.resource import Databases
+    from medallion.stale import stale_tables
+
+    landing = Landing(platform.settings.landing_uri, platform.settings.storage_options)
+    with closing(Databases(home=str(platform.settings.home))) as databases:
+        arrived = landed_or_dated(landing.slices, databases.database)
+        with open_instance(platform.settings.home) as instance:
+            plan = changed_slices(tables, landing, instance)
+        for own in by_domain([table for table in tables if table.reads_source and databases.has(table.domain)]):
+            plan += plan_run(own, ())
+        execute_plan(platform, plan, shows, result, verbose=verbose)
+        if not result.success:
+            return
+        store, plan = lake_of(platform.settings), []
+        for own in by_domain([table for table in tables if table.layer != "bronze"]):
+            keys = arrived_keys(own, platform.tables, arrived)
+            stale, stale_keys = stale_tables(own, platform.tables, store, keys)
+            plan += plan_run(stale, stale_keys)
     execute_plan(platform, plan, shows, result, verbose=verbose)
 
 
@@ -164,7 +217,8 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
     """The runs that make some tables, domain by domain.
 
     Named partitions are one run, so that each table gets them in one commit or not at all. What has landed is one run
-    per contiguous range, so that a bad range does not keep the others from being made.
+    per contiguous range, so that a bad range does not keep the others from being made. What a database has is one run:
+    its rows arrive together, whatever months they are of.
 
     Args:
         platform: the definitions.
@@ -173,10 +227,21 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
 
     Raises:
         SelectionError: a key does not exist, the tables have no partitions, or no run can cover them.
-        LandingError: nothing has landed for any of them.
+        LandingError: nothing has landed for any of them, and no database is known.
+        SourceError: a database can't be asked what it has.
     """
+    from medallion.arrived import landed_or_dated
     from medallion.landing import Landing, LandingError
-    from medallion.planning import by_domain, common_partitions, landed_keys, parse_keys, plan_run, plan_runs
+    from medallion.planning import (
+        arrived_keys,
+        by_domain,
+        common_partitions,
+        parse_keys,
+        plan_run,
+        plan_runs,
+        with_upstream,
+    )
+    from medallion.postgres.resource import Databases
 
     domains = by_domain(tables)
     if partitions is not None:
@@ -184,22 +249,29 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
         return [run for own in domains for run in plan_run(own, named)]
     landing = Landing(platform.settings.landing_uri, platform.settings.storage_options)
     plan: list[PlannedRun] = []
-    empty: list[str] = []
-    for own in domains:
-        keys = landed_keys(own, platform.tables, landing.slices)
-        if common_partitions(own) is not None and not keys:
-            empty.append(own[0].domain)
-        else:
-            plan += plan_runs(own, keys)
+    empty: dict[str, str] = {}
+    with closing(Databases(home=str(platform.settings.home))) as databases:
+        arrived = landed_or_dated(landing.slices, databases.database)
+        for own in domains:
+            domain = own[0].domain
+            if any(table.reads_source for table in own) and not databases.has(domain):
+                empty[domain] = (
+                    f"it has no database. Set {domain.upper()}_URL, or make one with `medallion generate {domain}`."
+                )
+                continue
+            keys = arrived_keys(own, platform.tables, arrived)
+            if common_partitions(own) is not None and not keys:
+                empty[domain] = (
+                    f"nothing has landed for it in {landing.root}. Land files with `medallion land {domain} PATH`, "
+                    f"make some with `medallion generate {domain}`, or name partitions with --partitions."
+                )
+            else:
+                dated = any(table.event_time for table in with_upstream(own, platform.tables))
+                plan += plan_run(own, keys) if dated else plan_runs(own, keys)
     if empty and not plan:
-        raise LandingError(
-            f"Nothing has landed in {landing.root} for these tables. Land files with `medallion land {empty[0]} PATH`, "
-            f"make some with `medallion generate {empty[0]}`, or name partitions with --partitions."
-        )
-    for domain in empty:
-        logging.getLogger("medallion.run").warning(
-            "%s is left out: nothing has landed for it. Land files with `medallion land %s PATH`.", domain, domain
-        )
+        raise LandingError("; ".join(f"{domain} can't be made: {reason}" for domain, reason in empty.items()))
+    for domain, reason in empty.items():
+        logging.getLogger("medallion.run").warning("%s is left out: %s", domain, reason)
     return plan
 
 
@@ -229,7 +301,7 @@ def execute_plan(
     from medallion.instance.home import open_instance
     from medallion.runs import close_lost_runs, execute
 
-    result.planned = len(plan)
+    result.planned += len(plan)
     with open_instance(platform.settings.home) as instance:
         close_lost_runs(instance, platform.settings.home)
         for number, planned in enumerate(plan, start=1):

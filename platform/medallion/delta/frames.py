@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medallion.delta.ahead import Ahead
 from medallion.delta.protocol import require_own_files
 from medallion.delta.staging import OUTCOME, PASSED
 from medallion.delta.store import DeltaStore, column_types, scan
@@ -171,17 +172,18 @@ def _write_arrow(reader: pa.RecordBatchReader, uri: str, partition_by: Sequence[
 
     schema = reader.schema.append(pa.field(OUTCOME, pa.string()))
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            outcome = pa.array([PASSED] * batch.num_rows, pa.string())
+    def outcomes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            outcome = pa.repeat(PASSED, batch.num_rows)
             yield pa.RecordBatch.from_arrays([*batch.columns, outcome], schema=schema)
 
-    write_deltalake(
-        uri,
-        pa.RecordBatchReader.from_batches(schema, batches()),
-        partition_by=list(partition_by),
-        storage_options=dict(store.storage_options),
-    )
+    with Ahead(reader) as ahead:
+        write_deltalake(
+            uri,
+            pa.RecordBatchReader.from_batches(schema, outcomes(ahead.batches())),
+            partition_by=list(partition_by),
+            storage_options=dict(store.storage_options),
+        )
 
 
 def _is_spark(kind: Any) -> bool:
