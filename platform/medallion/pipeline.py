@@ -18,6 +18,7 @@ from medallion.candidate import Candidate, Staged
 from medallion.checks import CandidateView, TableCheck
 from medallion.delta.commits import commit_metadata, transactions
 from medallion.delta.frames import is_spark_type, read_spark, stage_writer, streamed
+from medallion.delta.history import changed_at
 from medallion.delta.io_manager import LakeStorage
 from medallion.delta.publish import Write, row_count
 from medallion.delta.scd2 import SNAPSHOT
@@ -277,7 +278,10 @@ class Making:
         return frame
 
     def _with_raw(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The primary input's rows carry themselves as `_raw`, so that quarantine can keep what arrived."""
+        """The primary input's rows carry themselves as `_raw`, so that quarantine can keep what arrived.
+
+        Those of a mirror are all there are: for a history that closes absent keys they carry the moment of that too.
+        """
         from pyspark.sql import functions as F
 
         frames = dict(inputs)
@@ -285,8 +289,22 @@ class Making:
             parameter, _ = self.table.primary
             frame = frames[parameter]
             if is_spark_type(type(frame)):
-                frames[parameter] = frame.withColumn(RAW, F.struct("*"))
+                moment = self._mirrored_at()
+                snapshot = {} if moment is None else {SNAPSHOT: F.lit(moment)}
+                frames[parameter] = frame.withColumns({RAW: F.struct("*"), **snapshot})
         return frames
+
+    def _mirrored_at(self) -> dt.datetime | None:
+        """Since when the mirrors that a history is made from hold what they hold; None if it needs no such moment.
+
+        Not the newest of what their rows say: a row that is deleted takes its moment along.
+        """
+        if self.table.absent != "close":
+            return None
+        inputs = [self.tables["/".join(input_key(asset_in).path)] for asset_in in self.table.inputs.values()]
+        store = self.storage.snapshots
+        mirrors = [item.path for item in inputs if item.reads_source]
+        return max((changed_at(store, path, store.open(path).version()) for path in mirrors), default=None)
 
     def _schema(self, stage: Stage) -> Any:
         """The contract's columns, and under an open contract those that came besides."""

@@ -22,7 +22,9 @@ Rows = dict[tuple[str, ...], list[str]]
 MODES = ("replace", "append", "merge")
 RUN_ONLY = {Fault.AFTER_AUDIT, Fault.BEFORE_EVENT}
 """Steps of the run, which quarantine does not take."""
-STEPS = [(point, TABLE) for point in Fault] + [(point, QUARANTINE) for point in Fault if point not in RUN_ONLY]
+OF_CAPTURE = {Fault.BEFORE_ADVANCE, Fault.AFTER_ADVANCE}
+POINTS = [point for point in Fault if point not in OF_CAPTURE]
+STEPS = [(point, TABLE) for point in POINTS] + [(point, QUARANTINE) for point in POINTS if point not in RUN_ONLY]
 OFTEN = [step for step in STEPS if step[1] == TABLE or step[0] is Fault.BEFORE_COMMIT]
 AROUND_THE_COMMIT = [
     (Fault.BEFORE_COMMIT, TABLE),

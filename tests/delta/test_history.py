@@ -15,7 +15,7 @@ from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 
 from medallion.delta.change_feed import PROPERTIES, ChangeFeedError, read_changes
-from medallion.delta.history import commits, version_at
+from medallion.delta.history import changed_at, commits, version_at
 from medallion.delta.protocol import UnsupportedTableError
 from medallion.delta.restore import RestoreError, plan_restore, restore
 from medallion.delta.store import TableMissingError, VersionMissingError
@@ -75,6 +75,27 @@ def test_a_compaction_keeps_the_rows(written: Any) -> None:
     told = commits(written.store, PATH, 1)[0]
 
     assert (told.operation, told.rows_added, told.rows_removed, told.rows) == ("compact", 3, 3, 6)
+
+
+def test_the_rows_of_a_version_changed_when_a_write_changed_them_not_when_they_were_compacted(written: Any) -> None:
+    written.write(pa.table({"day": ["b"], "amount": [7]}), partition_by=["day"], mode="append")
+    written.table.optimize.compact()
+    compacted, appended, merged = commits(written.store, PATH, 3)
+
+    assert changed_at(written.store, PATH, compacted.version) == changed_at(written.store, PATH, appended.version)
+    assert changed_at(written.store, PATH, appended.version) == appended.time > merged.time
+    assert changed_at(written.store, PATH, merged.version) == merged.time
+
+
+def test_the_rows_of_a_version_changed_as_late_as_what_is_left_of_the_log_can_tell(written: Any) -> None:
+    written.write(pa.table({"day": ["b"], "amount": [7]}), partition_by=["day"], mode="append")
+    written.table.optimize.compact()
+    (compacted,) = commits(written.store, PATH, 1)
+    removed_log(written, compacted.version - 1)
+
+    assert changed_at(written.store, PATH, compacted.version) == compacted.time
+    with pytest.raises(VersionMissingError, match="silver/shop/orders has no log of version 5"):
+        changed_at(written.store, PATH, compacted.version - 1)
 
 
 def test_the_history_of_a_table_that_was_never_written_is_an_error(lake: Any) -> None:

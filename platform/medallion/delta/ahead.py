@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -26,34 +27,31 @@ class Ahead:
         self._reader = reader
         self._ready: queue.Queue[pa.RecordBatch | None] = queue.Queue(_BATCHES)
         self._stopped = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name="read-ahead", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "read-ahead")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._reading = self._thread.submit(self._read)
         return self
 
     def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
         self._stopped.set()
-        self._thread.join()
-        if self._error is not None and raised is not self._error:
-            raise self._error from None
+        self._thread.shutdown()
+        error = self._reading.exception()
+        if error is not None and raised is not error:
+            raise error from None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The batches, once; ends early if the source fails."""
+        """The batches, once; the source's own error, if it fails."""
         while (batch := self._ready.get()) is not None:
             yield batch
-        if self._error is not None:
-            # Without it the rows so far would look like all of them.
-            raise self._error
+        # Without its error the rows so far would look like all of them.
+        self._reading.result()
 
     def _read(self) -> None:
         try:
             for batch in self._reader:
                 if not self._put(batch):
                     return
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits for this one
-            self._error = error
         finally:
             self._put(None)
 

@@ -128,6 +128,24 @@ def version_at(store: DeltaStore, path: Sequence[str], moment: dt.datetime) -> i
     )
 
 
+def changed_at(store: DeltaStore, path: Sequence[str], version: int) -> dt.datetime:
+    """When the rows of a version were committed: by itself, or by the one before it that maintenance left alone.
+
+    If the log does not go back that far, the oldest moment of which it knows that they were the same.
+
+    Raises:
+        VersionMissingError: the table has no such version any more.
+    """
+    time = None
+    for entry in _entries(store, path, version):
+        time = entry.time
+        if any(item.get("dataChange", True) for item in (*entry.adds, *entry.removes)):
+            break
+    if time is None:
+        raise VersionMissingError(f"{'/'.join(path)} has no log of version {version}")
+    return time
+
+
 def _entries(store: DeltaStore, path: Sequence[str], newest: int) -> Iterator[_Entry]:
     """The commit files of the log, newest first, until one was cleaned up."""
     import obstore

@@ -1,0 +1,1 @@
+"""Contracts of the Pagila tables, one module per layer."""
