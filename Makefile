@@ -25,8 +25,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@bash scripts/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-demo: setup ## Write a synthetic Olist landing zone and run bronze to gold on it
+demo: setup ## Make up an Olist landing zone and a Pagila database, and run bronze to gold on both
 	@$(BIN)/medallion generate olist --orders $(ORDERS) --seed 1
+	@$(BIN)/medallion generate pagila --seed 1
 	@$(BIN)/medallion run
 
 ui: setup ## Serve Dagster's UI and daemon on 127.0.0.1:3000

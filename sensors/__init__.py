@@ -1,4 +1,4 @@
-"""What starts runs: landing sensors, daily schedules, updates that travel down the graph, and alerts on failure."""
+"""What starts runs: landing sensors, schedules, updates that travel down the graph, and alerts on failure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from medallion.tables import Table
 from sensors.alerts import failure_alerts
 from sensors.landing import landing_sensors
 from sensors.maintenance import maintenance_schedules
-from sensors.schedules import daily_schedules
+from sensors.schedules import domain_schedules
 from sensors.updates import updates_sensors
 
 
@@ -43,7 +43,7 @@ def build_automation(tables: Sequence[Table], settings: Settings) -> Automation:
         jobs=list(jobs.values()),
         sensors=[*landing_sensors(tables, jobs), *updates_sensors(tables), *failure_alerts(settings)],
         schedules=[
-            *daily_schedules(tables, jobs, archiving=settings.archive_uri is not None),
+            *domain_schedules(tables, jobs, archiving=settings.archive_uri is not None),
             *maintenance_schedules(tables, settings),
         ],
     )

@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.postgres import (  # noqa: F401
+    debian_server,
+    pagila_sample,
+    pagila_url,
+    postgres,
+    postgres_server,
+    postgres_url,
+)
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 

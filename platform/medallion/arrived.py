@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 
+from medallion.planning import keys_between
+
 if TYPE_CHECKING:
     from medallion.tables import Table
 
@@ -32,7 +34,7 @@ def landed(slices: Slices) -> Arrived:
 
 
 def landed_or_dated(slices: Slices, database: Callable[[str], Dated]) -> Arrived:
-    """What landed, and what the databases have rows of.
+    """What landed, and what the databases have rows of: from the first to the last, as these arrive together.
 
     Args:
         slices: asks the landing zone.
@@ -44,7 +46,9 @@ def landed_or_dated(slices: Slices, database: Callable[[str], Dated]) -> Arrived
         if table.event_time is None or not isinstance(definition, dg.TimeWindowPartitionsDefinition):
             return files(table, definition)
         days = database(table.domain).event_days(table.name, table.event_time)
-        midnights = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in days)
-        return {definition.get_partition_key_for_timestamp(midnight.timestamp()) for midnight in midnights}
+        midnights = (dt.datetime.combine(day, dt.time(), dt.UTC).timestamp() for day in days)
+        known = set(definition.get_partition_keys())
+        keys = sorted({definition.get_partition_key_for_timestamp(midnight) for midnight in midnights} & known)
+        return keys_between(definition, keys[0], keys[-1]) if keys else ()
 
     return keys

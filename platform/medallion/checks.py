@@ -287,6 +287,9 @@ class Balances:
 
         ours = self.ours(candidate.frame).select(*self.by, F.col("amount").alias("_ours"))
         theirs = self.theirs(*map(candidate.read, self.sources)).select(*self.by, F.col("amount").alias("_theirs"))
+        if candidate.selection.columns and candidate.selection.columns <= set(self.by):
+            # Sources that are not partitioned alike also tell amounts of slices that this write leaves alone.
+            theirs = candidate.selection.of(theirs)
         both = ours.join(theirs, list(self.by), "full")
         zero = F.lit(0).cast("decimal(18,2)")
         differs = F.coalesce(F.col("_ours"), zero) != F.coalesce(F.col("_theirs"), zero)

@@ -1,10 +1,10 @@
-"""Table checks of what a candidate must hold: all that another table has, all days of a span, one row of a kind."""
+"""Table checks of what a candidate must hold: all that another table has, one row of a kind, every day."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from medallion.audit import SAMPLES
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 def _as_it_is(frame: DataFrame) -> DataFrame:
     return frame
+
+
+def _found(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> Finding:
+    """Count broken rows that are not the candidate's own, and show up to five of their keys."""
+    from pyspark.sql import functions as F
+
+    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
+    metadata: dict[str, Any] = {label: count}
+    if count and may_show(candidate, key):
+        rows = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
+        metadata["samples"] = [row.asDict() for row in rows]
+    return Finding(not count, metadata)
 
 
 @dataclass(frozen=True)
@@ -58,23 +70,63 @@ class Covers:
 
     def evaluate(self, candidate: CandidateView) -> Finding:
         """Anti-join the other table's rows of the slice with the candidate."""
-        from pyspark.sql import functions as F
-
         there = self.rows(candidate.read(self.of))
         if not candidate.selection.is_whole:
             there = candidate.selection.of(there)
         missing = there.join(candidate.frame.select(*self.key), list(self.key), "left_anti")
-        count = missing.agg(F.count(F.lit(1))).collect()[0][0]
-        metadata: dict[str, Any] = {"missing_rows": count}
-        if not count:
-            return Finding(True, metadata)
-        if may_show(candidate, self.key):
-            rows = missing.select(*self.key).distinct().orderBy(*self.key).limit(SAMPLES).collect()
-            metadata["samples"] = [row.asDict() for row in rows]
-        if candidate.several is None:
-            return Finding(False, metadata)
+        found = _found(candidate, missing, self.key, "missing_rows")
+        if found.passed or candidate.several is None:
+            return found
         placed = missing.select(*self.key, candidate.several.values().alias(VALUES))
-        return Finding(False, metadata, by_partition(candidate, placed, self.key, "missing_rows"))
+        return replace(found, partitions=by_partition(candidate, placed, self.key, "missing_rows"))
+
+
+@dataclass(frozen=True)
+class NoOrphans:
+    """Every value of a foreign key of another table exists in a third one.
+
+    For a table that reads all slices of a fact: `References` of the fact looks at those that a run writes, and a
+    dimension may lose a key that only other slices hold.
+
+    Attributes:
+        column: the foreign key; NULL refers to nothing and is allowed.
+        of: the table that has it, such as `gold/olist/fact_orders`.
+        to: the table that it refers to.
+        severity: `ERROR` blocks, `WARN` reports.
+    """
+
+    column: str
+    of: str
+    to: str
+    severity: Severity = "ERROR"
+
+    @property
+    def name(self) -> str:
+        """Unique within the table."""
+        return f"{self.of.rsplit('/', 1)[-1]}_{self.column}_in_{self.to.rsplit('/', 1)[-1]}"
+
+    @property
+    def description(self) -> str:
+        """The condition for people."""
+        return f"every {self.column} of {self.of}, whatever slices are written, exists in {self.to}"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Both tables."""
+        return (self.of, self.to)
+
+    def evaluate(self, candidate: CandidateView) -> Finding:
+        """Anti-join the different values with the other table; none of the slices that are written is to blame."""
+        from pyspark.sql import functions as F
+
+        values = (
+            candidate.read(self.of)
+            .where(F.col(self.column).isNotNull())
+            .groupBy(self.column)
+            .agg(F.count(F.lit(1)).alias("_rows"))
+        )
+        orphans = values.join(candidate.read(self.to).select(self.column), self.column, "left_anti")
+        return _found(candidate, orphans, (self.column,), "orphans")
 
 
 @dataclass(frozen=True)

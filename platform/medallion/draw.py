@@ -19,7 +19,8 @@ def quantiles(rng: np.random.Generator, count: int, shares: Sequence[float], val
 def classes(rng: np.random.Generator, count: int, weights: Sequence[float] | Floats) -> Ints:
     """Draw class numbers from 0 with these weights."""
     edges = np.cumsum(np.asarray(weights, dtype=np.float64))
-    return np.searchsorted(edges[:-1], rng.random(count) * edges[-1], side="right").astype(np.int64)
+    found: Ints = np.searchsorted(edges[:-1], rng.random(count) * edges[-1], side="right").astype(np.int64)
+    return found
 
 
 def popular(rng: np.random.Generator, count: int, size: int) -> Ints:

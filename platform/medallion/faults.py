@@ -12,7 +12,10 @@ from medallion.settings import Settings
 
 
 class Fault(StrEnum):
-    """Every step of a write, in order; the table's quarantine goes through those of storage as well."""
+    """Every step of a write, in order; the table's quarantine goes through those of storage as well.
+
+    The last two are a capture's, which takes them for `bronze/<domain>` when its tables are written.
+    """
 
     BEFORE_STAGE = "before_stage"
     AFTER_STAGE = "after_stage"
@@ -23,6 +26,8 @@ class Fault(StrEnum):
     BEFORE_DISCARD = "before_discard"
     HALF_DISCARDED = "half_discarded"
     BEFORE_EVENT = "before_event"
+    BEFORE_ADVANCE = "before_advance"
+    AFTER_ADVANCE = "after_advance"
 
 
 def fault(point: Fault, path: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from medallion.landing_sensor import LANDED, landed_fingerprints
 from medallion.partition_events import bad_partitions, evaluations
 from medallion.pipeline import Making
 from medallion.run_partitions import read_keys, run_keys
+from medallion.settings import Settings
 from medallion.tables import DeclarationError, Table, input_key
 from medallion.updates import on_update
 from medallion.verdict import Verdict, check_specs
@@ -97,6 +98,8 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         origin = getattr(context.resources, LANDING) if landing else None
         if databases:
             origin = getattr(context.resources, DATABASES).database(table.domain)
+            if Settings().captures(table.domain):
+                origin.follow(making.storage.store, tables.values())
         for event in making.run(inputs, origin):
             if isinstance(event, dg.AssetCheckResult):
                 yield event

@@ -44,7 +44,7 @@ class Mirror:
     @cached_property
     def rows(self) -> int:
         """Rows that the mirror will have."""
-        return self._after.num_rows
+        return int(self._after.num_rows)
 
     @cached_property
     def sums(self) -> dict[str, Decimal]:

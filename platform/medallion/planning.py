@@ -7,13 +7,15 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from medallion.arrived import Arrived
 from medallion.partitions import boxes
 from medallion.tables import Table, input_key
+
+if TYPE_CHECKING:
+    from medallion.arrived import Arrived
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 RANGES = "medallion/partition_ranges"

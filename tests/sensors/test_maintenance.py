@@ -20,7 +20,7 @@ from medallion.settings import Settings
 from medallion.tables import DeclarationError, Table
 from medallion.upkeep import archivable_keys, expired_slice, upkeep_of
 from sensors.maintenance import maintenance_schedules
-from sensors.schedules import daily_schedules
+from sensors.schedules import domain_schedules
 from tests.fixtures.shop import Shop, bronze_orders, gold_revenue, silver_orders
 
 NOW = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
@@ -176,7 +176,7 @@ def test_the_daily_run_leaves_archived_months_alone(tmp_path: Path) -> None:
     job = dg.define_asset_job("shop", selection=[table.key for table in tables])
 
     def keys(archiving: bool) -> Any:
-        (schedule,) = daily_schedules(tables, {"shop": job}, archiving=archiving)
+        (schedule,) = domain_schedules(tables, {"shop": job}, archiving=archiving)
         context = dg.build_schedule_context(
             instance=dg.DagsterInstance.ephemeral(), scheduled_execution_time=NOW, resources={"landing": landing}
         )

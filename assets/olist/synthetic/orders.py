@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.olist.synthetic import cells, draw
+from assets.olist.synthetic import cells
 from assets.olist.synthetic.cells import Columns
 from assets.olist.synthetic.plan import FIRST_MONTH, Plan
 from assets.olist.synthetic.shop import Postcodes
+from medallion import draw
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 _STATUSES = ("delivered", "shipped", "canceled", "unavailable", "invoiced", "processing", "created", "approved")

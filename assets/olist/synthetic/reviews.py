@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from assets.olist.synthetic import cells, draw
+from assets.olist.synthetic import cells
 from assets.olist.synthetic.cells import Columns
 from assets.olist.synthetic.orders import ABSENT, DAY, HOUR, Orders
 from assets.olist.synthetic.plan import Plan
 from assets.olist.synthetic.words import TITLES, comments
+from medallion import draw
 
 _SCORES_ON_TIME, _SCORES_LATE = (7, 3, 8, 20, 62), (46, 9, 14, 15, 16)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.olist.synthetic import cells, draw
+from assets.olist.synthetic import cells
 from assets.olist.synthetic.cells import Columns
 from assets.olist.synthetic.orders import CANCELED, DAY, Orders
 from assets.olist.synthetic.plan import Plan
 from assets.olist.synthetic.shop import Products
+from medallion import draw
 
 _PAYMENT_TYPES = ("credit_card", "boleto", "debit_card", "voucher", "not_defined")
 _VOUCHER, _NOT_DEFINED = 3, 4

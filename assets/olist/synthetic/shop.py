@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from assets.olist.synthetic import cells, draw
+from assets.olist.synthetic import cells
 from assets.olist.synthetic.cells import Columns
 from assets.olist.synthetic.places import ABROAD, EASTERNMOST, STATES
 from assets.olist.synthetic.plan import Plan
 from assets.olist.synthetic.words import CATEGORIES, UNTRANSLATED
+from medallion import draw
 
 _CITIES = [(state, city) for state in STATES for city in state.cities]
 _UNMAPPED = 40

@@ -10,10 +10,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from medallion.cli import quarantine
+from medallion.cli import generate, quarantine
+from medallion.cli.capture import capture
 from medallion.cli.diff import changes, diff
 from medallion.cli.doctor import doctor
-from medallion.cli.domain import generate, land
+from medallion.cli.domain import land
 from medallion.cli.history import history, restore
 from medallion.cli.maintain import maintain, unarchive
 from medallion.cli.migrate import migrate
@@ -41,8 +42,9 @@ app = typer.Typer(
     help="A medallion lakehouse: land files, make tables, look at them.",
 )
 app.command("land")(land)
-app.command("generate")(generate)
+app.add_typer(generate.app, name="generate")
 app.command("run")(run)
+app.command("capture")(capture)
 app.command("tables")(tables)
 app.command("show")(show)
 app.command("history")(history)

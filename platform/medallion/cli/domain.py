@@ -1,4 +1,4 @@
-"""`medallion land` and `medallion generate`: a domain's files into the landing zone."""
+"""`medallion land`: a domain's files into the landing zone."""
 
 from __future__ import annotations
 
@@ -42,36 +42,6 @@ def land(
     land_into(Settings(), domain, path, terminal())
 
 
-def generate(
-    domain: Domain,
-    orders: Annotated[
-        int | None, typer.Option("--orders", help="Number of orders. Default: as many as the real dataset has.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 1,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the files. Default: <home>/synthetic/DOMAIN")
-    ] = None,
-) -> None:
-    """Write a synthetic dataset and land it."""
-    from medallion.domains import domain_module
-    from medallion.settings import Settings
-
-    settings = Settings()
-    console = terminal()
-    module = domain_module(settings.domains, domain, "synthetic")
-    target = out or settings.home / "synthetic" / domain
-    sized = {} if orders is None else {"orders": orders}
-    console.print(f"[bold]Generating synthetic {domain}[/] [bright_black]in {target}; every row is made up[/]")
-    with _bars(console, count) as advance:
-        made = module.generate(target, seed=seed, progress=advance, **sized)
-    broken = sum(sum(rules.values()) for rules in made.broken.values())
-    console.print(
-        f"[green]✓[/] {count(sum(made.rows.values()))} synthetic rows in {plural(len(made.rows), 'file')}"
-        f" [bright_black](seed {made.seed}, {count(made.orders)} orders, {count(broken)} rows broken on purpose)[/]"
-    )
-    land_into(settings, domain, target, console, note=" [bright_black](synthetic data)[/]")
-
-
 def land_into(settings: Settings, domain: str, path: Path, console: Console, note: str = "") -> None:
     """Land a source's files and tell what changed.
 
@@ -85,7 +55,7 @@ def land_into(settings: Settings, domain: str, path: Path, console: Console, not
     landing = Landing(settings.landing_uri, settings.storage_options)
     source = domain_module(settings.domains, domain, "source")
     console.print(f"[bold]Landing {domain}[/]{note} [bright_black]from {path} in {landing.root}[/]")
-    with _bars(console, size) as advance:
+    with bars(console, size) as advance:
         report: LandReport = source.land(path, landing, advance)
     files = plural(len(report.written) + len(report.unchanged), "file")
     written = f"{count(len(report.written))} written ({size(report.bytes_written)})"
@@ -101,7 +71,7 @@ def land_into(settings: Settings, domain: str, path: Path, console: Console, not
 
 
 @contextmanager
-def _bars(console: Console, written: Callable[[int], str]) -> Iterator[Callable[[str, int, int], None]]:
+def bars(console: Console, written: Callable[[int], str]) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar per table, on a terminal only.
 
     Args:

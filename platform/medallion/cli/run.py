@@ -217,8 +217,7 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
     """The runs that make some tables, domain by domain.
 
     Named partitions are one run, so that each table gets them in one commit or not at all. What has landed is one run
-    per contiguous range, so that a bad range does not keep the others from being made. What a database has is one run:
-    its rows arrive together, whatever months they are of.
+    per contiguous range, so that a bad range does not keep the others from being made.
 
     Args:
         platform: the definitions.
@@ -232,15 +231,7 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
     """
     from medallion.arrived import landed_or_dated
     from medallion.landing import Landing, LandingError
-    from medallion.planning import (
-        arrived_keys,
-        by_domain,
-        common_partitions,
-        parse_keys,
-        plan_run,
-        plan_runs,
-        with_upstream,
-    )
+    from medallion.planning import arrived_keys, by_domain, common_partitions, parse_keys, plan_run, plan_runs
     from medallion.postgres.resource import Databases
 
     domains = by_domain(tables)
@@ -266,8 +257,7 @@ def plan_selection(platform: Platform, tables: Sequence[Table], partitions: str 
                     f"make some with `medallion generate {domain}`, or name partitions with --partitions."
                 )
             else:
-                dated = any(table.event_time for table in with_upstream(own, platform.tables))
-                plan += plan_run(own, keys) if dated else plan_runs(own, keys)
+                plan += plan_runs(own, keys)
     if empty and not plan:
         raise LandingError("; ".join(f"{domain} can't be made: {reason}" for domain, reason in empty.items()))
     for domain, reason in empty.items():

@@ -150,9 +150,10 @@ class Capture:
     def loaded(self, batch: Batch, name: str) -> dict[str, int]:
         """What the commit of a table says that was read whole, by a snapshot taken after `extract` gave nothing.
 
-        The snapshot has all that the batch has, as `extract` waited for it, and maybe more. The log gives the rest once
-        more: each of its changes ends in the same row as before or in an older one, and the last change of a row, which
-        the snapshot may have, comes last. So the table goes back in time at most, and then ends where the source is.
+        The snapshot has all that the batch has, as `extract` waited for it, and maybe more, which the log gives once
+        more. That does no harm: the last change of every key comes last, and the snapshot has no change that the log
+        does not have after the batch. A table may go back to an older state on the way, and then ends where the source
+        is.
         """
         return {positions_name(self.slot.name, self.published[name].oid): batch.end}
 
@@ -209,8 +210,8 @@ class Capture:
         if changes is None or changes.last < position:
             return Extract(_nothing(reading), "merge", metadata=self._told(batch, 0))
         self._require_key(name, changes.relation, reading.key)
-        compaction = Compaction(changes, batch.spool.folder, reading.names, reading.key, position)
-        rows = ChangedRows(reading, compaction, current, started)
+        compaction = Compaction(batch.spool, changes, reading.names, reading.key, position)
+        rows = ChangedRows(reading, compaction, current, started, self.slot.connection)
         return Extract(
             rows.reader(),
             "merge" if compaction.truncated is None else "replace",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,16 @@ from medallion.delta.store import scan
 from medallion.extract import DELETED
 from medallion.postgres.errors import SourceValueError
 from medallion.postgres.reading import INGESTED_AT, LSN, TableReading
-from medallion.postgres.spool import BATCH_ROWS, Compaction, open_duckdb
+from medallion.postgres.spool import BATCH_ROWS, Compaction
 from medallion.postgres.types import CastError, Reading
 from medallion.sql import quoted
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
     from deltalake import DeltaTable
+
+    from medallion.postgres.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class ChangedRows:
         compaction: the changes.
         current: the bronze table.
         started: time of the run, UTC.
+        connection: to the source.
     """
 
     reading: TableReading
     compaction: Compaction
     current: DeltaTable
     started: dt.datetime
+    connection: Connection
 
     def reader(self) -> pa.RecordBatchReader:
         """The contract's columns, and `_deleted` if the table was not truncated.
@@ -51,14 +56,14 @@ class ChangedRows:
         schema = self.reading.schema
         if self.compaction.truncated is None:
             schema = schema.append(pa.field(DELETED, pa.bool_()))
-        path = self.compaction.folder / f"{self.compaction.table.relation.oid}.arrow"
+        path = self.compaction.spool.folder / f"{self.compaction.table.relation.oid}.arrow"
         with pa.ipc.new_stream(path, schema) as file:
             for batch in self._completed() if self.compaction.partial else self._typed():
                 file.write_batch(_as(batch, schema))
         return pa.ipc.open_stream(path)
 
     def _typed(self) -> Iterator[pa.RecordBatch]:
-        """The rows of the compaction with their types; its marks and keys stay with them."""
+        """The rows of the compaction with their types; its marks stay with them."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -66,7 +71,7 @@ class ChangedRows:
         for texts in self.compaction.batches():
             columns: dict[str, Any] = {}
             for name, values in zip(texts.schema.names, texts.columns, strict=True):
-                reading = readings.get(name.removeprefix("@"))
+                reading = readings.get(name)
                 columns[name] = values if reading is None else self._values(reading, values, texts)
             columns[INGESTED_AT] = pa.repeat(pa.scalar(self.started, pa.timestamp("us", "UTC")), texts.num_rows)
             typed = pa.RecordBatch.from_pydict(columns)
@@ -84,10 +89,10 @@ class ChangedRows:
             ) from error
 
     def _completed(self) -> Iterator[pa.RecordBatch]:
-        """Rows whose large values the log did not repeat get them from bronze, under the key that it has them by.
+        """Rows with the large values that the log did not repeat: as bronze has them, or if it is another row, the source.
 
-        A row that bronze has not is gone by now: the tables were loaded after the log began, so a row that changed in
-        between and is not in bronze was deleted before it was loaded, and the log says so further on.
+        What the source has now may be newer than the row; then the log tells of it further on. A row that it has no
+        longer was deleted or got another key, of which the log tells as well: until then its value is NULL.
         """
         import pyarrow as pa
 
@@ -96,21 +101,46 @@ class ChangedRows:
         first = next(typed, None)
         if first is None:
             return
-        rows = pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], typed))
-        stored = scan(self.current, [*key, *[name for name in partial if name not in key]])
-        on = " and ".join(f"r.{quoted('@' + name)} = s.{quoted(name)}" for name in key)
-        listed = [
-            f"case when r.{quoted('~' + name)} then s.{quoted(name)} else r.{quoted(name)} end as {quoted(name)}"
-            if name in partial
-            else f"r.{quoted(name)}"
-            for name in (*self.compaction.columns, LSN, DELETED, INGESTED_AT)
-        ]
-        with open_duckdb(self.compaction.folder) as connection:
-            connection.register("changed", rows)
-            connection.register("stored", stored)
-            yield from connection.execute(
-                f"select {', '.join(listed)} from changed r left join stored s on {on}"
-            ).to_arrow_reader(BATCH_ROWS)
+        with self.compaction.spool.database.cursor() as connection:
+            connection.register("rows", pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], typed)))
+            connection.execute("create temp table changed as from rows")
+            names = [*key, *[name for name in partial if name not in key]]
+            connection.register("stored", scan(self.current, names))
+            connection.register("found", self._asked(connection, names))
+            given = {
+                name: f"case when not r.{quoted('~' + name)} then r.{quoted(name)} when r.\"~\" then f.{quoted(name)} "
+                f"else s.{quoted(name)} end as {quoted(name)}"
+                for name in partial
+            }
+            columns = (*self.compaction.columns, LSN, DELETED, INGESTED_AT)
+            listed = ", ".join(given.get(name, f"r.{quoted(name)}") for name in columns)
+            joins = " ".join(
+                f"left join {table} {alias} on "
+                + " and ".join(f"r.{quoted(name)} = {alias}.{quoted(name)}" for name in key)
+                for table, alias in (("stored", "s"), ("found", "f"))
+            )
+            yield from connection.sql(f"select {listed} from changed r {joins}").to_arrow_reader(BATCH_ROWS)
+
+    def _asked(self, connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> pa.Table:
+        """Columns of rows that have the key of another one in bronze, from the source."""
+        import pyarrow as pa
+
+        key = self.reading.key
+        unknown = " or ".join(quoted("~" + name) for name in self.compaction.partial)
+        listed = ", ".join(quoted("@" + name) for name in key)
+        rows = connection.sql(f'select {listed} from changed where "~" and ({unknown})').to_arrow_table()
+        schema = pa.schema([self.reading.schema.field(name) for name in names])
+        if not rows.num_rows:
+            return schema.empty_table()
+        # As the server's output functions write them, like the log.
+        texts = ", ".join(f"format('%s', {quoted(name)})" for name in key)
+        arrays = ", ".join(f"${number}::text[]" for number in range(1, len(key) + 1))
+        found = self.connection.query(
+            self.reading.select(names, f"({texts}) in (select * from unnest({arrays}))"),
+            [column.to_pylist() for column in rows.columns],
+            self.reading.table.name,
+        )
+        return pa.Table.from_batches([self.reading.cast(found)]).cast(schema)
 
 
 def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

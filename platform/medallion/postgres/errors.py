@@ -87,6 +87,11 @@ def statement_failed(domain: str, url: str, error: Error, table: str | None = No
         )
     if state == "42703":
         return SourceSchemaError(f"{place}: {told}; take the column out of the contract, or bring it back")
+    if state == "42501" and "row-level security" in told:
+        return SourceSchemaError(
+            f"{place}: {told}, and rows that it hides would be taken for deleted; let the user of {setting} see all of "
+            "them (ALTER ROLE ... BYPASSRLS), or read a view of those that bronze is to have"
+        )
     if state == "42501":
         return SourceSchemaError(f"{place}: {told}; grant it to the user of {setting} (GRANT SELECT ON ... TO ...)")
     if state == "55P03":

@@ -19,6 +19,7 @@ _NO_ROWS = b"YOM"
 """Type names, origins and application messages: nothing that a mirror holds."""
 _TEXT, _UNCHANGED, _NEW = b"tuN"
 _KEY_FLAG = 1
+_ALL_COLUMNS = "f"
 _EPOCH_MICROS = 946_684_800_000_000
 """PostgreSQL counts from 2000-01-01; this is how far that is from 1970."""
 
@@ -181,8 +182,12 @@ class Decoder:
             if (stream.bytes[again] != _NEW).any():
                 raise ProtocolError(f"an update of {relation.name} has an old row and no new one")
             moved = at[with_old]
-            second = _tuples(stream, again + 1, relation)
-            yield Changes(relation, orders[moved] + 1, lsns[moved], deletes[with_old], *second.columns(stream))
+            values, unchanged = _tuples(stream, again + 1, relation).columns(stream)
+            if relation.identity == _ALL_COLUMNS:
+                # The old row is whole, so what stays the same is there.
+                values = _with_old(values, unchanged, first.only(with_old).columns(stream)[0])
+                unchanged = (None,) * len(values)
+            yield Changes(relation, orders[moved] + 1, lsns[moved], deletes[with_old], values, unchanged)
 
 
 @dataclass(frozen=True)
@@ -231,6 +236,9 @@ class _Tuples:
     cells: list[tuple[Numbers, Numbers, Numbers]]
     ends: Numbers
 
+    def only(self, chosen: Numbers) -> _Tuples:
+        return _Tuples([(kinds[chosen], at[chosen], n[chosen]) for kinds, at, n in self.cells], self.ends[chosen])
+
     def columns(self, stream: _Stream) -> tuple[tuple[pa.StringArray, ...], tuple[Numbers | None, ...]]:
         values = tuple(_texts(stream, kinds == _TEXT, starts, lengths) for kinds, starts, lengths in self.cells)
         same = [kinds == _UNCHANGED for kinds, _, _ in self.cells]
@@ -266,6 +274,17 @@ def _texts(stream: _Stream, given: Numbers, starts: Numbers, lengths: Numbers) -
     spanning = pa.StringArray.from_buffers(2 * len(starts), pa.py_buffer(bounds), stream.buffer)
     wanted = pa.array(np.arange(0, 2 * len(starts), 2), mask=~given)
     return spanning.take(wanted)
+
+
+def _with_old(
+    values: tuple[pa.StringArray, ...], unchanged: tuple[Numbers | None, ...], old: tuple[pa.StringArray, ...]
+) -> tuple[pa.StringArray, ...]:
+    import pyarrow.compute as pc
+
+    return tuple(
+        new if same is None else pc.if_else(same, before, new)
+        for new, same, before in zip(values, unchanged, old, strict=True)
+    )
 
 
 def _relation(message: bytes) -> Relation:

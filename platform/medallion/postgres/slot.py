@@ -192,13 +192,13 @@ class Slot:
             f"with leaves as (select coalesce(t.relid, w.oid) as leaf from (values {listed}) as w(name, oid) "
             "left join lateral pg_partition_tree(w.oid) t on t.isleaf) "
             "select distinct c.oid::regclass::text as name from leaves l join pg_class c on c.oid = l.leaf "
-            "where c.relreplident = 'n' or (c.relreplident = 'd' and not exists "
-            "(select from pg_index i where i.indrelid = c.oid and i.indisprimary)) order by 1"
+            "where c.relreplident = 'n' or not exists (select from pg_index i where i.indrelid = c.oid "
+            "and i.indisunique and i.indimmediate and (i.indisprimary or c.relreplident <> 'd')) order by 1"
         )["name"].to_pylist()
         if nameless:
             raise CaptureError(
-                f"{self.domain}: the tables {nameless} have no primary key, so the log does not say which of their rows "
-                f"changes; give them one, or run ALTER TABLE {nameless[0]} REPLICA IDENTITY FULL"
+                f"{self.domain}: the tables {nameless} have no primary key that is checked at once, so the log does not "
+                "say which of their rows changes; give them one, or a unique index and REPLICA IDENTITY FULL"
             )
         return {row["name"]: PublishedTable(row["oid"], names[row["name"]], row["published"]) for row in rows}
 

@@ -121,9 +121,8 @@ class Source:
         )
 
     def _is_comparable(self, current: DeltaTable) -> bool:
-        return [(item.name, type_name(item)) for item in current.schema().fields] == [
-            (item.name, type_name(item)) for item in self._contract.delta_schema().fields
-        ]
+        held = {item.name: type_name(item) for item in current.schema().fields}
+        return all(held.get(item.name) == type_name(item) for item in self._contract.delta_schema().fields)
 
 
 def _require_timed(reading: TableReading, watermark: str) -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,25 @@ class Spool:
     """A folder with a file per table and layout; it is removed when the spool is closed."""
 
     def __init__(self) -> None:
+        """Make the folder."""
         self.folder = Path(tempfile.mkdtemp(prefix="medallion-capture-"))
         self.tables: dict[int, TableChanges] = {}
+
+    @cached_property
+    def database(self) -> duckdb.DuckDBPyConnection:
+        """A database for compactions, which goes to disk for what is larger than its memory; take a cursor each."""
+        import duckdb
+
+        opened = duckdb.connect(
+            config={
+                "memory_limit": f"{MEMORY_BYTES >> 20}MB",
+                "temp_directory": str(self.folder / "duckdb"),
+                "threads": 2,
+                "preserve_insertion_order": False,
+            }
+        )
+        opened.execute("set global TimeZone = 'UTC'")
+        return opened
 
     def add(self, change: Changes | Truncation) -> None:
         """Keep changes until their table takes them."""
@@ -108,6 +126,8 @@ class Spool:
 
     def close(self) -> None:
         """Remove everything."""
+        if "database" in vars(self):
+            self.database.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _layout(self, table: TableChanges, relation: Relation) -> _Layout:
@@ -124,15 +144,15 @@ class Compaction:
     """The last change of each key of a table.
 
     Attributes:
-        table: its changes.
-        folder: for what does not fit into memory.
+        spool: where its changes are.
+        table: what there is of them.
         columns: names of the columns to give, as the source has them.
         key: which of them identify a row.
         after: position up to which changes are taken already.
     """
 
+    spool: Spool
     table: TableChanges
-    folder: Path
     columns: tuple[str, ...]
     key: tuple[str, ...]
     after: int
@@ -148,20 +168,16 @@ class Compaction:
         return self.table.partial(self.columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """`_lsn`, `_deleted`, the columns as texts, and if some are partial, for each of these whether it has no value.
+        """`_lsn`, `_deleted` and the columns as texts, and if some of these are partial, what is known of each row.
 
-        The mark is `~name`. With marks comes the key by which the lake knows the row, `@name`: another one than the
-        row's own if the key has changed.
+        `~name` says that the log does not have the value of a column; `~` that bronze does not have it under the key of
+        the row either, as the row is another one; `@name` repeats the key.
         """
-        with open_duckdb(self.folder) as connection:
-            connection.execute(f"create {'table' if self.table.moved else 'view'} changes as {self._changes()}")
-            before = self._follow_keys(connection) if self.table.moved else {}
-            keys = ", ".join(f"{quoted(side + name)} varchar" for side in ("", "@") for name in self.key)
-            connection.execute(f"create table moved ({keys})")
-            if before:
-                marks = ", ".join(["?"] * 2 * len(self.key))
-                connection.executemany(f"insert into moved values ({marks})", [[*new, *old] for new, old in before.items()])
-            yield from connection.execute(self._result()).to_arrow_reader(BATCH_ROWS)
+        with self.spool.database.cursor() as connection:
+            connection.execute(f"create temp {'table' if self.table.moved else 'view'} changes as {self._changes()}")
+            if self.table.moved:
+                self._follow_keys(connection)
+            yield from connection.sql(self._result()).to_arrow_reader(BATCH_ROWS)
 
     def _changes(self) -> str:
         """All rows that count, of all layouts, under the names of the columns."""
@@ -191,59 +207,45 @@ class Compaction:
             if name not in self.partial:
                 listed.append(f"l.{quoted(name)}")
                 continue
-            mark, order, value = quoted("~" + name), quoted("k" + name), quoted("v" + name)
-            # An insert gives every value, so whatever is known of a key is newer than its last deletion.
+            mark, seen, value = quoted("~" + name), quoted("k" + name), quoted("v" + name)
+            # What was known of a row before its key was deleted is of another row.
             joins.append(
-                f"left join (select {key}, max({_ORDER}) as newest from changes where not {mark} and not {_DELETED} "
-                f"group by {key}) {order} on {self._alike('l', order)} "
-                f"left join changes {value} on {value}.{_ORDER} = {order}.newest"
+                f"left join (select {key}, max({_ORDER}) filter (not {mark} and not {_DELETED}) as newest, "
+                f"coalesce(max({_ORDER}) filter ({_DELETED}), -1) as gone from changes group by {key}) {seen} "
+                f"on {self._alike('l', seen)} "
+                f"left join changes {value} on {value}.{_ORDER} = {seen}.newest and {seen}.newest > {seen}.gone"
             )
             listed.append(f"case when l.{mark} then {value}.{quoted(name)} else l.{quoted(name)} end as {quoted(name)}")
-            marks.append(f"(l.{mark} and not l.{_DELETED} and {order}.newest is null) as {mark}")
+            marks.append(f"(l.{mark} and not l.{_DELETED} and {value}.{_ORDER} is null) as {mark}")
         if marks:
-            joins.append(f"left join moved m on {self._alike('l', 'm')}")
-            marks += [f"coalesce(m.{quoted('@' + name)}, l.{quoted(name)}) as {quoted('@' + name)}" for name in self.key]
+            joins.append(
+                f"left join (select {key}, bool_or({_DELETED} or {_ORDER} % 2 = 1) as other from changes group by {key}) o "
+                f"on {self._alike('l', 'o')}"
+            )
+            marks += ['o.other as "~"', *[f"l.{quoted(name)} as {quoted('@' + name)}" for name in self.key]]
         return f"select {', '.join([*listed, *marks])} from {chosen} {' '.join(joins)}"
 
     def _alike(self, left: str, right: str) -> str:
         return " and ".join(f"{left}.{quoted(name)} = {right}.{quoted(name)}" for name in self.key)
 
-    def _follow_keys(self, connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, ...], tuple[str, ...]]:
-        """Give rows whose key changed the large values that they had under the old one, in the order of the log.
-
-        Returns:
-            For rows that the batch does not have such a value of, the key that the lake knows them by.
-        """
+    def _follow_keys(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Give rows whose key changed the large values that they had under the old one, in the order of the log."""
         marks = [quoted("~" + name) for name in self.partial]
-        keys = [f"{side}.{quoted(name)}" for side in ("n", "o") for name in self.key]
-        moves = connection.execute(
-            f"select n.{_ORDER}, {', '.join(keys)} from changes n join changes o on o.{_ORDER} = n.{_ORDER} - 1 "
+        old = ", ".join(f"o.{quoted(name)}" for name in self.key)
+        moves = connection.sql(
+            f"select n.{_ORDER}, {old} from changes n join changes o on o.{_ORDER} = n.{_ORDER} - 1 "
             f"where n.{_ORDER} % 2 = 1 and ({' or '.join(f'n.{mark}' for mark in marks)}) order by 1"
         ).fetchall()
         matches = " and ".join(f"{quoted(name)} = ?" for name in self.key)
-        before: dict[tuple[str, ...], tuple[str, ...]] = {}
         for order, *cells in moves:
-            new, old = tuple(cells[: len(self.key)]), tuple(cells[len(self.key) :])
-            before[new] = before.pop(old, old)
             for name, mark in zip(self.partial, marks, strict=True):
                 connection.execute(
-                    f"update changes set {quoted(name)} = f.v, {mark} = false from (select {quoted(name)} as v from "
-                    f"changes where {matches} and {_ORDER} < {order - 1} and not {mark} and not {_DELETED} "
-                    f"order by {_ORDER} desc limit 1) f where {_ORDER} = {order} and {mark}",
-                    list(old),
+                    f"update changes set {quoted(name)} = f.v, {mark} = false from (select {quoted(name)} as v, "
+                    f"{_DELETED} as gone from changes where {matches} and {_ORDER} < {order - 1} "
+                    f"and (not {mark} or {_DELETED}) order by {_ORDER} desc limit 1) f "
+                    f"where {_ORDER} = {order} and {mark} and not f.gone",
+                    cells,
                 )
-        return before
-
-
-def open_duckdb(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A database in memory that goes to disk, in a folder, for what is larger."""
-    import duckdb
-
-    opened = duckdb.connect(
-        config={"memory_limit": f"{MEMORY_BYTES >> 20}MB", "temp_directory": str(folder / "duckdb"), "threads": 2}
-    )
-    opened.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-    return opened
 
 
 def _batch(change: Changes) -> pa.RecordBatch:
