@@ -42,8 +42,11 @@ format: setup ## Apply the style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-test: lint browser ## Run every check and test, with coverage; TESTS=all adds the slow ones
+test: lint browser postgres ## Run every check and test, with coverage; TESTS=all adds the slow ones
 	@$(BIN)/python -m pytest $(if $(filter all,$(TESTS)),-m "") -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+postgres:
+	@bash scripts/postgres.sh
 
 browser: setup
 	@bash scripts/browser.sh

@@ -57,7 +57,7 @@ def test_it_is_often_enough_for_tables_that_may_be_an_hour_old(schedule: Any) ->
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("*/30 * * * *", "UTC")
 
 
-def test_one_run_covers_the_months_of_the_database_with_their_gap_and_names_the_moment(schedule: Any, tmp_path: Path) -> None:
+def test_one_run_covers_the_months_of_the_database_with_their_gap(schedule: Any, tmp_path: Path) -> None:
     days = [dt.date(2024, 5, 31), dt.date(2024, 6, 1), dt.date(2024, 6, 2), dt.date(2024, 9, 30)]
 
     requests = tick(schedule, Known(days), tmp_path).run_requests

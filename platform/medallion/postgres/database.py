@@ -38,7 +38,6 @@ class Database:
 
     Attributes:
         domain: whose database it is.
-        failure: why rows stopped to arrive, where a library that read them told it as text only.
         changes: what the log has for bronze, if this run captures it.
     """
 
@@ -50,7 +49,6 @@ class Database:
             url: `postgresql://user:password@host:port/database`.
         """
         self.domain = domain
-        self.failure: SourceError | None = None
         self.changes: Captured | None = None
         self._url = url
         self._opened: Connection | None = None
@@ -153,11 +151,11 @@ class Database:
         if self._comparisons is not None:
             self._comparisons.close()
             self._comparisons = None
-        if self.changes is not None:
-            self.changes.close()
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+        if self.changes is not None:
+            self.changes.close()
 
     def __enter__(self) -> Database:
         return self
@@ -185,7 +183,6 @@ class Database:
         try:
             yield
         except SourceError as error:
-            self.failure = error
             try:
                 self._connection.execute("rollback to savepoint medallion")
             except SourceError:
