@@ -13,7 +13,6 @@ from medallion.partitions import WHOLE, Condition, parse_file_value
 from medallion.sql import quoted
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from deltalake import DeltaTable, Schema
 
 # delta-rs holds a row group of every partition that it writes, and reads many files at once.
@@ -109,18 +108,9 @@ def _staged(
     read = list(dict.fromkeys(sources.values()))
     retyped = {name for name, source in sources.items() if stored[source] != types[name]}
     schema = plain_types(pa.schema(target.to_arrow()).empty_table()).schema
-    # Opened here, because delta-rs panics if a scan begins inside of a write.
     rows = scan(table, read or None, predicate)
-    inexact: list[InexactError] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from recast(rows, schema, sources, retyped)
-        except InexactError as error:
-            inexact.append(error)  # delta-rs raises an error of its own for it
-            raise
-
-    writer = stage_writer(pa.RecordBatchReader.from_batches(schema, batches()), store)
+    batches = recast(rows, schema, sources, retyped)
+    writer = stage_writer(pa.RecordBatchReader.from_batches(schema, batches), store)
     folder = ""
 
     def write(uri: str, partition_by: Sequence[str]) -> None:
@@ -130,14 +120,15 @@ def _staged(
 
     try:
         return write_stage(store, path, table.metadata().partition_columns, write)
-    except DeltaError as error:
+    except DeltaError:
         store.delete((*path, folder))
-        if not inexact:
-            raise
-        name = inexact[0].column
+        raise
+    except InexactError as error:
+        store.delete((*path, folder))
+        name = error.column
         column = sources[name].replace('"', '""')
         label = "/".join(path)
         raise SchemaError(
-            f"{label}: {name}: {stored[sources[name]]} -> {types[name]}: {inexact[0]}; look at them with: medallion "
+            f"{label}: {name}: {stored[sources[name]]} -> {types[name]}: {error}; look at them with: medallion "
             f"show {label} --sql 'select distinct \"{column}\" from {path[-1]}'; nothing was changed"
         ) from error

@@ -16,9 +16,9 @@ from tests.fixtures.s3_process import s3_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 MEDALLION = (str(Path(sys.executable).parent / "medallion"),)
-ORDERS = "1000"
+ORDERS, RENTALS = "1000", "2000"
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,11 @@ def test_the_demo_makes_the_same_tables_on_s3(local: dict[str, Any], s3: dict[st
 def demo(environment: dict[str, str]) -> dict[str, Any]:
     """Generate, run, list the tables; what the run says of itself."""
     medallion(environment, "generate", "olist", "--orders", ORDERS, "--seed", "1")
+    medallion(environment, "generate", "pagila", "--rentals", RENTALS, "--seed", "1")
     made: dict[str, Any] = json.loads(medallion(environment, "run", "--json"))
-    assert "gold/olist/daily_revenue" in medallion({**environment, "COLUMNS": "120"}, "tables")
+    listed = medallion({**environment, "COLUMNS": "120"}, "tables")
+    assert "gold/olist/daily_revenue" in listed
+    assert "gold/pagila/fact_rental" in listed
     return made
 
 
