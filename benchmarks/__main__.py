@@ -8,9 +8,9 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import olist, pagila, write_path
+from benchmarks import capture, olist, pagila, write_path
 
-BENCHMARKS = {"olist": olist.run, "pagila": pagila.run, "write_path": write_path.run}
+BENCHMARKS = {"olist": olist.run, "pagila": pagila.run, "write_path": write_path.run, "capture": capture.run}
 RESULTS = Path(__file__).parents[1] / ".benchmarks"
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 from medallion.settings import Settings
 from medallion.tables import Table
 from sensors.alerts import failure_alerts
+from sensors.capture import capture_sensors
 from sensors.landing import landing_sensors
 from sensors.maintenance import maintenance_schedules
 from sensors.schedules import domain_schedules
@@ -41,7 +42,12 @@ def build_automation(tables: Sequence[Table], settings: Settings) -> Automation:
     }
     return Automation(
         jobs=list(jobs.values()),
-        sensors=[*landing_sensors(tables, jobs), *updates_sensors(tables), *failure_alerts(settings)],
+        sensors=[
+            *landing_sensors(tables, jobs),
+            *capture_sensors(tables, jobs, settings),
+            *updates_sensors(tables),
+            *failure_alerts(settings),
+        ],
         schedules=[
             *domain_schedules(tables, jobs, archiving=settings.archive_uri is not None),
             *maintenance_schedules(tables, settings),

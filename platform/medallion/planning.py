@@ -291,16 +291,18 @@ def arrived_keys(tables: Sequence[Table], everything: Mapping[str, Table], arriv
 
 def touched_by_partitions(tables: Sequence[Table]) -> list[Table]:
     """The tables that a change of some partitions touches: the partitioned ones and all that are made from them."""
-    touched = {table.label for table in tables if table.partitions is not None}
-    above = {
-        table.label: {"/".join(input_key(asset_in).path) for asset_in in table.inputs.values()} | table.reads
-        for table in tables
-    }
+    return below([table for table in tables if table.partitions is not None], tables)
+
+
+def below(changed: Iterable[Table], tables: Sequence[Table]) -> list[Table]:
+    """Changed tables and all that are made from them, in the order of `tables`."""
+    touched = {table.label for table in changed}
+    above = {table.label: set(_read_by(table)) for table in tables}
     while True:
-        below = {label for label, sources in above.items() if label not in touched and touched & sources}
-        if not below:
+        more = {label for label, sources in above.items() if label not in touched and touched & sources}
+        if not more:
             return [table for table in tables if table.label in touched]
-        touched |= below
+        touched |= more
 
 
 def with_upstream(tables: Iterable[Table], everything: Mapping[str, Table]) -> list[Table]:

@@ -155,6 +155,19 @@ def test_a_large_value_that_the_log_leaves_out_stays(steady: Shop, statements: t
     steady.assert_equal()
 
 
+def test_more_changes_than_a_merge_can_hold_write_the_table_anew(captured: Shop, monkeypatch: Any) -> None:
+    monkeypatch.setattr("medallion.postgres.capture.MERGED_ROWS", 1)
+    captured.execute(
+        "update thing set name = 'x' where id in (1, 2)",
+        "update thing set id = 50 where id = 1",
+        "delete from thing where id = 3",
+        "insert into pair values (8, 8, 'one change')",
+    )
+    done = captured.capture()
+    assert {name: item.operation for name, item in done.items()} == {"thing": "replace", "pair": "merge"}
+    captured.assert_equal()
+
+
 def test_replica_identity_full_gives_the_same(captured: Shop) -> None:
     captured.execute(
         "alter table thing replica identity full",
@@ -166,6 +179,22 @@ def test_replica_identity_full_gives_the_same(captured: Shop) -> None:
     captured.assert_equal()
 
 
+def test_debians_server_gives_the_same(debian_server: Server, tmp_path: Path) -> None:
+    with debian_server.database() as url:
+        shop = Shop(url, str(tmp_path / "lake"), {})
+        shop.create()
+        shop.execute(*ROWS)
+        shop.capture()
+        shop.execute("update thing set id = id + 10, name = 'x'", "truncate pair", "delete from payment")
+        done = shop.capture()
+        assert {name: item.operation for name, item in done.items()} == {
+            "thing": "merge",
+            "pair": "replace",
+            "payment": "merge",
+        }
+        shop.assert_equal()
+
+
 def test_a_change_is_committed_once_with_its_position(captured: Shop) -> None:
     captured.execute("update thing set name = 'x'", "update thing set name = 'y'")
     done = captured.capture()
@@ -174,7 +203,8 @@ def test_a_change_is_committed_once_with_its_position(captured: Shop) -> None:
     with connect(DOMAIN, captured.url) as connection:
         oid = connection.query("select 'thing'::regclass::oid::bigint as oid")["oid"][0].as_py()
     position = table.transaction_version(positions_name(captured.slot, oid))
-    assert position is not None and position <= captured.state().confirmed
+    assert position is not None
+    assert position <= captured.state().confirmed
     before = version(captured, "thing")
     assert captured.capture() == {}
     assert version(captured, "thing") == before
@@ -208,7 +238,9 @@ def test_the_slot_waits_for_tables_that_were_not_committed(captured: Shop, captu
     captured.assert_equal()
 
 
-def test_what_a_load_has_already_is_replayed_to_the_same_rows(shop: Shop, capture_before_load: Callable[[], None]) -> None:
+def test_what_a_load_has_already_is_replayed_to_the_same_rows(
+    shop: Shop, capture_before_load: Callable[[], None]
+) -> None:
     capture_before_load()
     shop.capture()
     shop.assert_equal()
@@ -340,7 +372,8 @@ def test_a_table_without_a_key_is_refused_before_the_source_would_refuse_its_own
     shop.assert_equal()
 
 
-def test_a_second_process_is_told_that_one_captures(captured: Shop) -> None:
+def test_a_second_process_is_told_that_one_captures(captured: Shop, monkeypatch: Any) -> None:
+    monkeypatch.setattr("medallion.postgres.follow.ENDING_SECONDS", 0.1)
     with (
         captured.follower().opened(),
         pytest.raises(SlotBusyError, match=r"another capture reads slot medallion_shop_\w+ \(session \d+ of"),
@@ -365,11 +398,11 @@ def test_a_materialization_tells_rows_position_and_lag(captured: Shop) -> None:
     with follower.opened() as capture:
         list(follower.catch_up(capture))
     event = instance.get_latest_materialization_event(dg.AssetKey(["bronze", DOMAIN, "thing"]))
-    assert event is not None and event.asset_materialization is not None
+    assert event is not None
+    assert event.asset_materialization is not None
     metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
     assert metadata["dagster/row_count"] == 5
     assert metadata["source_changes"] == 5
     assert metadata["source_position"] <= captured.state().confirmed
     assert metadata["lag_seconds"] >= 0
     assert metadata["lag_bytes"] > 0
-

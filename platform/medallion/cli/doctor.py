@@ -190,6 +190,24 @@ def _write_and_delete(uri: str, settings: Settings) -> None:
     obstore.delete(store, name)
 
 
+def _capture(settings: Settings) -> Facts:
+    from medallion.cli.lake import tables_of
+    from medallion.postgres.pending import slots_of
+    from medallion.postgres.resource import source_url
+
+    mirrored = sorted({table.domain for table in tables_of(settings).values() if table.reads_source})
+    told, problems = [], []
+    for domain in filter(settings.captures, mirrored):
+        states, wrong = slots_of(domain, source_url(settings.home, domain))
+        problems += wrong
+        told += [f"{state.name} is {size(state.behind)} of log behind" for state in states]
+        if not states:
+            told.append(f"{domain} is not captured yet")
+    if problems:
+        return "fail", "; ".join(problems)
+    return "ok", "; ".join(told) or "no database is captured (set PAGILA_CAPTURE=true, for example)"
+
+
 def _candidates(settings: Settings) -> Facts:
     from medallion.cli.lake import candidates, lake_of, tables_of
 
@@ -252,6 +270,7 @@ _EXAMINATIONS: dict[str, Examination] = {
     "lake": _lake,
     "commits": _commits,
     "landing": _landing,
+    "capture": _capture,
     "candidates": _candidates,
     "instance": _instance,
     "disk": _disk,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from medallion.delta.positions import forget_position, read_position
 from medallion.extract import DELETED, Extract
 from medallion.faults import Fault, fault
 from medallion.postgres import catalog
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from medallion.delta.store import DeltaStore
 
 
-_NEVER = 0
-"""Position of a table that is to be loaded whole."""
+MERGED_ROWS = 500_000
+"""With more changes than that a table is written anew."""
 
 
 @dataclass
@@ -99,19 +101,10 @@ class Capture:
 
     def restart(self) -> None:
         """Begin anew: every table is to be loaded whole, whatever happens in between; its rows stay until then."""
-        from deltalake import CommitProperties, Transaction
-
         for name, table in self._resolve().items():
             bronze = self.store.find(self.tables[name])
             if bronze is not None and self._position(name, bronze) is not None:
-                never = Transaction(positions_name(self.slot.name, table.oid), _NEVER, None)
-                bronze.create_write_transaction(
-                    [],
-                    mode="append",
-                    schema=bronze.schema(),
-                    partition_by=bronze.metadata().partition_columns,
-                    commit_properties=CommitProperties(app_transactions=[never]),
-                )
+                forget_position(bronze, positions_name(self.slot.name, table.oid))
         self.slot.drop()
 
     def read(self, limit: int | None = None) -> Batch:
@@ -123,19 +116,23 @@ class Capture:
         Raises:
             SourceError: the log can't be read.
         """
+        import pyarrow as pa
+
         state = self.slot.state()
         if state is None:
-            raise CaptureError(f"{self.slot.domain}: slot {self.slot.name} was dropped while it was captured; run again")
+            raise CaptureError(
+                f"{self.slot.domain}: slot {self.slot.name} was dropped while it was captured; run again"
+            )
         upto = self.slot.head()
         decoder, spool = Decoder(), Spool()
-        try:
+        with ExitStack() as unread:
+            unread.callback(spool.close)
             for messages in self.slot.peek(upto, limit):
                 for change in decoder.decode(messages.column(0)):
                     spool.add(change)
             spool.seal()
-        except BaseException:
-            spool.close()
-            raise
+            unread.pop_all()
+        pa.default_memory_pool().release_unused()
         cut = limit is not None and decoder.messages >= limit
         # A record that begins before `upto` may end after it.
         end = max(decoder.end or 0, state.confirmed if cut else upto)
@@ -161,7 +158,9 @@ class Capture:
         """Whether bronze has a table with all columns of its contract, so that changes are all it needs."""
         if name not in self._loaded:
             table = self.store.find(self.tables[name])
-            if table is None or self._position(name, table) is None or not _has_columns(table, contract):
+            if table is None or self._position(name, table) is None:
+                return False
+            if not set(contract.column_names) <= {item.name for item in table.schema().fields}:
                 return False
             self._loaded.add(name)
         return True
@@ -191,8 +190,9 @@ class Capture:
             started: time of the run, UTC.
 
         Returns:
-            The last change of each key, or all rows if the table was truncated; None for a table that has to be loaded
-            whole first, as it or a column of its contract is new. Its commit then takes the positions of `loaded`.
+            The last change of each key, or all rows if the table was truncated or there are too many changes to merge
+            them in memory. None for a table that has to be loaded whole first, as it or a column of its contract is
+            new; its commit then takes the positions of `loaded`.
 
         Raises:
             SourceSchemaError: the table lacks a column of the contract, or has it with a type that the contract's can't
@@ -200,7 +200,8 @@ class Capture:
             CaptureError: the log does not give the key.
         """
         position = self._position(name, current) if current is not None else None
-        if current is None or position is None or not _has_columns(current, contract):
+        stored = [item.name for item in current.schema().fields] if current is not None else []
+        if current is None or position is None or not set(contract.column_names) <= set(stored):
             if not batch.settled:
                 self.slot.settle()
                 batch.settled = True
@@ -212,9 +213,11 @@ class Capture:
         self._require_key(name, changes.relation, reading.key)
         compaction = Compaction(batch.spool, changes, reading.names, reading.key, position)
         rows = ChangedRows(reading, compaction, current, started, self.slot.connection)
+        large = changes.rows > MERGED_ROWS and set(stored) == set(contract.column_names)
+        whole = compaction.truncated is not None or large
         return Extract(
-            rows.reader(),
-            "merge" if compaction.truncated is None else "replace",
+            rows.whole() if whole else rows.changed(),
+            "replace" if whole else "merge",
             positions={positions_name(self.slot.name, self.published[name].oid): batch.end},
             metadata=self._told(batch, changes.rows),
         )
@@ -241,21 +244,22 @@ class Capture:
         return self.published
 
     def _position(self, name: str, table: DeltaTable) -> int | None:
-        return table.transaction_version(positions_name(self.slot.name, self.published[name].oid)) or None
+        return read_position(table, positions_name(self.slot.name, self.published[name].oid))
 
     def _lost(self, reason: str, tables: Mapping[str, int]) -> ChangesLostError:
         return ChangesLostError(
-            f"{self.slot.domain}: {reason}: changes of {', '.join(sorted(tables)) or 'its tables'} may be lost, nothing "
-            f"was written. Load the tables whole and capture anew with: medallion capture {self.slot.domain} --reload"
+            f"{self.slot.domain}: {reason}: changes of {', '.join(sorted(tables)) or 'its tables'} may be lost. "
+            "Nothing was written; load the tables whole and capture anew with: "
+            f"medallion capture {self.slot.domain} --reload"
         )
 
     def _require_key(self, name: str, relation: Relation, key: tuple[str, ...]) -> None:
         given = {column.name for column in relation.columns if column.identifies}
         if not set(key) <= given:
             raise CaptureError(
-                f"{self.slot.domain}, table {name}: the log identifies rows by {sorted(given) or 'nothing'}, its contract "
-                f"by {list(key)}; run ALTER TABLE {name} REPLICA IDENTITY FULL and capture anew with: medallion capture "
-                f"{self.slot.domain} --reload"
+                f"{self.slot.domain}, table {name}: the log identifies rows by {sorted(given) or 'nothing'}, its "
+                f"contract by {list(key)}; run ALTER TABLE {name} REPLICA IDENTITY FULL, and capture anew with: "
+                f"medallion capture {self.slot.domain} --reload"
             )
 
     def _told(self, batch: Batch, changes: int) -> dict[str, Any]:
@@ -269,10 +273,6 @@ class Capture:
         if batch.committed_at is not None:
             told["lag_seconds"] = round((dt.datetime.now(dt.UTC) - batch.committed_at).total_seconds(), 3)
         return told
-
-
-def _has_columns(table: DeltaTable, contract: Contract) -> bool:
-    return set(contract.column_names) <= {item.name for item in table.schema().fields}
 
 
 def _nothing(reading: TableReading) -> pa.RecordBatchReader:

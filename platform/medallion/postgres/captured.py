@@ -40,7 +40,9 @@ class Captured:
         self._domain, self._url, self._store, self._tables = domain, url, store, tables
         self._opened = ExitStack()
 
-    def extract(self, name: str, contract: Contract, current: DeltaTable | None, started: dt.datetime) -> Extract | None:
+    def extract(
+        self, name: str, contract: Contract, current: DeltaTable | None, started: dt.datetime
+    ) -> Extract | None:
         """A table's part of the batch; None for a table that has to be read whole.
 
         Raises:
@@ -61,12 +63,15 @@ class Captured:
 
     @cached_property
     def _read(self) -> tuple[Capture, Batch]:
-        connection = self._opened.enter_context(connect(self._domain, self._url))
-        capture = Capture(Slot(connection, slot_name(self._domain, self._store.root)), self._store, self._tables)
-        self._opened.enter_context(capture.slot.held())
-        capture.prepare()
-        batch = capture.read()
-        self._opened.callback(capture.advance, batch)
+        # If something fails, the slot is let go of at once, not when the run ends.
+        with ExitStack() as opened:
+            connection = opened.enter_context(connect(self._domain, self._url))
+            capture = Capture(Slot(connection, slot_name(self._domain, self._store.root)), self._store, self._tables)
+            opened.enter_context(capture.slot.held())
+            capture.prepare()
+            batch = capture.read()
+            opened.callback(capture.advance, batch)
+            self._opened = opened.pop_all()
         return capture, batch
 
 

@@ -1,4 +1,4 @@
-"""The last change of each key as rows of bronze: texts of the log become values, what it leaves out comes from bronze."""
+"""The last change of each key as rows of bronze: texts become values, and what the log leaves out is looked up."""
 
 from __future__ import annotations
 
@@ -42,11 +42,29 @@ class ChangedRows:
     started: dt.datetime
     connection: Connection
 
-    def reader(self) -> pa.RecordBatchReader:
-        """The contract's columns, and `_deleted` if the table was not truncated.
+    def changed(self) -> pa.RecordBatchReader:
+        """The last change of each key: the contract's columns and `_deleted`.
 
         They are made before they are returned: what is wrong with them is an error here, and not one of whoever reads
-        them, and delta-rs can't read bronze while it consumes a stream.
+        them.
+
+        Raises:
+            SourceValueError: a value that the contract's type can't hold.
+        """
+        import pyarrow as pa
+
+        schema = self.reading.schema.append(pa.field(DELETED, pa.bool_()))
+        path = self.compaction.spool.folder / f"{self.compaction.table.relation.oid}.arrow"
+        with pa.ipc.new_stream(path, schema) as file:
+            for batch in self._completed() if self.compaction.partial else self._typed():
+                file.write_batch(_as(batch, schema))
+        # Not mapped into memory, whose size would then look like that of the file.
+        return pa.ipc.open_stream(pa.OSFile(str(path)))
+
+    def whole(self) -> pa.RecordBatchReader:
+        """All rows that the bronze table then has; where the table was truncated, none of those that it has now.
+
+        A merge holds all of its changes in memory; this goes to disk.
 
         Raises:
             SourceValueError: a value that the contract's type can't hold.
@@ -54,18 +72,21 @@ class ChangedRows:
         import pyarrow as pa
 
         schema = self.reading.schema
+        connection = self.compaction.spool.database.cursor()
+        connection.register("rows", self.changed())
+        connection.execute("create temp table latest as from rows")
+        listed = ", ".join(quoted(name) for name in schema.names)
+        live = f"select {listed} from latest where not {DELETED}"
         if self.compaction.truncated is None:
-            schema = schema.append(pa.field(DELETED, pa.bool_()))
-        path = self.compaction.spool.folder / f"{self.compaction.table.relation.oid}.arrow"
-        with pa.ipc.new_stream(path, schema) as file:
-            for batch in self._completed() if self.compaction.partial else self._typed():
-                file.write_batch(_as(batch, schema))
-        return pa.ipc.open_stream(path)
+            connection.register("stored", scan(self.current, schema.names))
+            same = " and ".join(f"s.{quoted(name)} = l.{quoted(name)}" for name in self.reading.key)
+            live += f" union all select {listed} from stored s where not exists (select 1 from latest l where {same})"
+        rows = connection.sql(live).to_arrow_reader(BATCH_ROWS)
+        return pa.RecordBatchReader.from_batches(schema, (_as(batch, schema) for batch in rows))
 
     def _typed(self) -> Iterator[pa.RecordBatch]:
         """The rows of the compaction with their types; its marks stay with them."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         readings = {reading.column.name: reading for reading in self.reading.columns}
         for texts in self.compaction.batches():
@@ -74,8 +95,7 @@ class ChangedRows:
                 reading = readings.get(name)
                 columns[name] = values if reading is None else self._values(reading, values, texts)
             columns[INGESTED_AT] = pa.repeat(pa.scalar(self.started, pa.timestamp("us", "UTC")), texts.num_rows)
-            typed = pa.RecordBatch.from_pydict(columns)
-            yield typed if self.compaction.truncated is None else typed.filter(pc.invert(typed[DELETED]))
+            yield pa.RecordBatch.from_pydict(columns)
 
     def _values(self, reading: Reading, texts: pa.Array, batch: pa.RecordBatch) -> pa.Array:
         try:
@@ -84,12 +104,12 @@ class ChangedRows:
             row = next(number for number in range(len(texts)) if not _fits(reading, texts.slice(number, 1)))
             key = ", ".join(f"{name} = {batch[name][row].as_py()}" for name in self.reading.key)
             raise SourceValueError(
-                f"{self.reading.domain}, table {self.reading.table.name}, column {reading.column.name}: {error}, in the "
-                f"row with {key}; nothing was written. Mend the value, or name a wider type or StringType"
+                f"{self.reading.domain}, table {self.reading.table.name}, column {reading.column.name}: {error}, in "
+                f"the row with {key}; nothing was written. Mend the value, or name a wider type or StringType"
             ) from error
 
     def _completed(self) -> Iterator[pa.RecordBatch]:
-        """Rows with the large values that the log did not repeat: as bronze has them, or if it is another row, the source.
+        """Rows with the large values that the log did not repeat, from bronze, or the source if the key had another.
 
         What the source has now may be newer than the row; then the log tells of it further on. A row that it has no
         longer was deleted or got another key, of which the log tells as well: until then its value is NULL.
@@ -102,13 +122,15 @@ class ChangedRows:
         if first is None:
             return
         with self.compaction.spool.database.cursor() as connection:
-            connection.register("rows", pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], typed)))
+            connection.register(
+                "rows", pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], typed))
+            )
             connection.execute("create temp table changed as from rows")
             names = [*key, *[name for name in partial if name not in key]]
             connection.register("stored", scan(self.current, names))
             connection.register("found", self._asked(connection, names))
             given = {
-                name: f"case when not r.{quoted('~' + name)} then r.{quoted(name)} when r.\"~\" then f.{quoted(name)} "
+                name: f'case when not r.{quoted("~" + name)} then r.{quoted(name)} when r."~" then f.{quoted(name)} '
                 f"else s.{quoted(name)} end as {quoted(name)}"
                 for name in partial
             }

@@ -36,6 +36,8 @@ LOOK_SECONDS = 0.1
 """How often the server is asked whether its log has grown."""
 BATCH_MESSAGES = 1_000_000
 """So many changes are committed at once at least, if there are as many; a transaction is never cut."""
+ENDING_SECONDS = 5.0
+"""How long the session of a process that was killed may take to end."""
 PROCESS = ":process"
 """What is held of the slot by the one process that follows it."""
 
@@ -98,7 +100,7 @@ class Follower:
         with connect(self.domain, self.url) as connection:
             slot = Slot(connection, slot_name(self.domain, self.store.root))
             capture = Capture(slot, self.store, {name: table.path for name, table in mirrors.items()})
-            with slot.held(PROCESS, patience=0):
+            with slot.held(PROCESS, ENDING_SECONDS):
                 with slot.held():
                     if reload:
                         capture.restart()

@@ -120,10 +120,12 @@ class Decoder:
         if not len(messages):
             return
         stream = _Stream.of(messages)
-        kinds = stream.bytes[stream.starts]
+        kinds = stream.octets[stream.starts]
         orders = 2 * (self.messages + np.arange(len(kinds), dtype=np.int64))
         lsns = self._positions(stream, kinds)
-        known = np.frombuffer(bytes([_BEGIN, _COMMIT, _RELATION, _TRUNCATE, _INSERT, _UPDATE, _DELETE, *_NO_ROWS]), "u1")
+        known = np.frombuffer(
+            bytes([_BEGIN, _COMMIT, _RELATION, _TRUNCATE, _INSERT, _UPDATE, _DELETE, *_NO_ROWS]), "u1"
+        )
         if strange := sorted(set(np.unique(kinds)) - set(known)):
             raise ProtocolError(
                 f"messages of kinds {[chr(kind) for kind in strange]} are not in pgoutput's protocol version 1"
@@ -139,11 +141,11 @@ class Decoder:
                 yield from self._rows(stream, self._relation(int(oid)), kinds[chosen], chosen, orders, lsns)
             begun = last
             if at < len(kinds):
-                relation = _relation(stream.message(at))
+                relation = _relation(stream.message(int(at)))
                 self.relations[relation.oid] = relation
         for at in np.flatnonzero(kinds == _TRUNCATE):
-            number, _ = struct.unpack_from(">ib", stream.message(at), 1)
-            for oid in struct.unpack_from(f">{number}i", stream.message(at), 6):
+            number, _ = struct.unpack_from(">ib", stream.message(int(at)), 1)
+            for oid in struct.unpack_from(f">{number}i", stream.message(int(at)), 6):
                 yield Truncation(self._relation(oid), int(orders[at]), int(lsns[at]))
         self.messages += len(kinds)
 
@@ -174,12 +176,12 @@ class Decoder:
         """Rows of one layout: each message's first tuple, then the second ones of updates that give the old key."""
         deletes = kinds == _DELETE
         starts = stream.starts[at] + 5
-        with_old = (kinds == _UPDATE) & (stream.bytes[starts] != _NEW)
+        with_old = (kinds == _UPDATE) & (stream.octets[starts] != _NEW)
         first = _tuples(stream, starts + 1, relation)
         yield Changes(relation, orders[at], lsns[at], deletes | with_old, *first.columns(stream))
         if with_old.any():
             again = first.ends[with_old]
-            if (stream.bytes[again] != _NEW).any():
+            if (stream.octets[again] != _NEW).any():
                 raise ProtocolError(f"an update of {relation.name} has an old row and no new one")
             moved = at[with_old]
             values, unchanged = _tuples(stream, again + 1, relation).columns(stream)
@@ -195,7 +197,7 @@ class _Stream:
     """The bytes of a batch of messages, and where each message starts."""
 
     buffer: Any
-    bytes: Numbers
+    octets: Numbers
     starts: Numbers
     ends: Numbers
 
@@ -204,11 +206,13 @@ class _Stream:
         import numpy as np
 
         _, offsets, data = messages.buffers()
-        places = np.frombuffer(offsets, np.int32)[messages.offset : messages.offset + len(messages) + 1].astype(np.int64)
+        places = np.frombuffer(offsets, np.int32)[messages.offset : messages.offset + len(messages) + 1].astype(
+            np.int64
+        )
         return cls(data, np.frombuffer(data, np.uint8), places[:-1], places[1:])
 
     def message(self, number: int) -> bytes:
-        return self.bytes[self.starts[number] : self.ends[number]].tobytes()
+        return self.octets[self.starts[number] : self.ends[number]].tobytes()
 
     def int32(self, at: Numbers) -> Numbers:
         return self._number(at, 4).astype("i4")
@@ -225,7 +229,7 @@ class _Stream:
 
         value = np.zeros(len(at), np.int64)
         for n in range(width):
-            value = (value << 8) | self.bytes[at + n]
+            value = (value << 8) | self.octets[at + n]
         return value
 
 
@@ -253,7 +257,7 @@ def _tuples(stream: _Stream, at: Numbers, relation: Relation) -> _Tuples:
     at = at + 2
     cells = []
     for _ in relation.columns:
-        kinds = stream.bytes[at]
+        kinds = stream.octets[at]
         given = kinds == _TEXT
         lengths = np.zeros(len(at), np.int64)
         lengths[given] = stream.int32(at[given] + 1)

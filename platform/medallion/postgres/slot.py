@@ -56,25 +56,24 @@ class SlotState:
     status: str
     safe: int | None
 
-    @property
-    def problem(self) -> str | None:
+    def problem(self, domain: str) -> str | None:
         """What endangers the source's disk or the changes, with the next step; None if nothing does."""
         drop = f"select pg_drop_replication_slot({literal(self.name)})"
         if self.status == "lost":
             return (
-                f"slot {self.name} is lost: the server has removed log that was not captured. Reload with: medallion "
-                f"capture DOMAIN --reload, or give the slot up with: {drop}"
+                f"slot {self.name} is lost: the server has removed log that was not captured. Load its tables anew "
+                f"with: medallion capture {domain} --reload, or give it up with: {drop}"
             )
         if self.status == "unreserved" or (self.safe is not None and self.safe < _TIGHT_BYTES):
             left = f"{(self.safe or 0) / 1e6:.0f} MB"
             return (
-                f"slot {self.name} is lost after {left} more of log. Capture now (medallion capture DOMAIN --once), "
+                f"slot {self.name} is lost after {left} more of log. Capture now (medallion capture {domain} --once), "
                 "and raise max_slot_wal_keep_size on the server"
             )
         if self.retained > RETAINED_BYTES:
             return (
                 f"the server keeps {self.retained / 1e9:.1f} GB of log for slot {self.name}, which fills its disk. "
-                f"Capture now (medallion capture DOMAIN --once) or give the slot up with: {drop}; "
+                f"Capture now (medallion capture {domain} --once) or give the slot up with: {drop}; "
                 "max_slot_wal_keep_size on the server bounds it"
             )
         return None
@@ -197,8 +196,8 @@ class Slot:
         )["name"].to_pylist()
         if nameless:
             raise CaptureError(
-                f"{self.domain}: the tables {nameless} have no primary key that is checked at once, so the log does not "
-                "say which of their rows changes; give them one, or a unique index and REPLICA IDENTITY FULL"
+                f"{self.domain}: the tables {nameless} have no primary key that is checked at once, so the log does "
+                "not say which of their rows changes; give them one, or a unique index and REPLICA IDENTITY FULL"
             )
         return {row["name"]: PublishedTable(row["oid"], names[row["name"]], row["published"]) for row in rows}
 
@@ -214,7 +213,8 @@ class Slot:
         if self._one(f"select count(*) as value from pg_publication where pubname = {literal(self.name)}"):
             self.connection.execute(f"alter publication {quoted(self.name)} add table {listed}")
         else:
-            # So that a partitioned table's rows come as its own, whatever partitions there are.
+            # So that a partitioned table's rows come as its own, whatever partitions there are. A partition that is
+            # truncated, detached or dropped by itself is then not logged: that takes a reload.
             self.connection.execute(
                 f"create publication {quoted(self.name)} for table {listed} with (publish_via_partition_root = true)"
             )
@@ -229,8 +229,8 @@ class Slot:
             self._one(f"select lsn::text as value from pg_create_logical_replication_slot({self._name}, 'pgoutput')")
         except SourceSchemaError as error:
             raise CaptureError(
-                f"{self.domain}: the user of {url_setting(self.domain)} may not make a replication slot; run ALTER ROLE "
-                "... REPLICATION as an administrator"
+                f"{self.domain}: the user of {url_setting(self.domain)} may not make a replication slot; have an "
+                "administrator run ALTER ROLE ... REPLICATION"
             ) from error
 
     def drop(self) -> None:
@@ -256,9 +256,10 @@ class Slot:
         Raises:
             CaptureError: one of them goes on.
         """
-        before = self._one("select pg_snapshot_xmax(pg_current_snapshot())::text as value")
+        # A snapshot's xmax is no bound: it comes after the last transaction that has ended, and older ones may go on.
+        before = self._one("select pg_current_xact_id()::text as value")
         until = time.monotonic() + patience
-        while not self._one(f"select pg_snapshot_xmin(pg_current_snapshot()) >= {literal(before)}::xid8 as value"):
+        while not self._one(f"select pg_snapshot_xmin(pg_current_snapshot()) > {literal(before)}::xid8 as value"):
             if time.monotonic() >= until:
                 raise CaptureError(
                     f"{self.domain}: a transaction that wrote before the capture began goes on for over {patience:.0f} "

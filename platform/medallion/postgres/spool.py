@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-MEMORY_BYTES = 256 << 20
+    from medallion.postgres.pgoutput import Numbers
+
+MEMORY_BYTES = 128 << 20
 """What the compaction of a table may hold; it goes to disk for more."""
 BATCH_ROWS = 65_536
 _ORDER, _LSN, _DELETED = "_order", "_lsn", "_deleted"
@@ -69,7 +71,7 @@ class TableChanges:
             found |= layout.partial | (set(columns) - {column.name for column in layout.relation.columns})
         return [column for column in columns if column in found]
 
-    def note(self, lsns: Sequence[int]) -> None:
+    def note(self, lsns: Sequence[int] | Numbers) -> None:
         """Count positions of changes, oldest first."""
         if len(lsns):
             self.first = min(self.first or int(lsns[0]), int(lsns[0]))
@@ -219,8 +221,8 @@ class Compaction:
             marks.append(f"(l.{mark} and not l.{_DELETED} and {value}.{_ORDER} is null) as {mark}")
         if marks:
             joins.append(
-                f"left join (select {key}, bool_or({_DELETED} or {_ORDER} % 2 = 1) as other from changes group by {key}) o "
-                f"on {self._alike('l', 'o')}"
+                f"left join (select {key}, bool_or({_DELETED} or {_ORDER} % 2 = 1) as other from changes "
+                f"group by {key}) o on {self._alike('l', 'o')}"
             )
             marks += ['o.other as "~"', *[f"l.{quoted(name)} as {quoted('@' + name)}" for name in self.key]]
         return f"select {', '.join([*listed, *marks])} from {chosen} {' '.join(joins)}"
