@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -96,14 +96,14 @@ REST: list[str] = []
 """What a tick asks for when there is nothing to do."""
 
 
-def stub(table: Table) -> dg.AssetsDefinition:
+def stub(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
     """An asset that stands where the table does."""
 
     @dg.asset(
         key=table.key,
         deps=[input_key(asset_in) for asset_in in table.inputs.values()],
         partitions_def=table.partitions,
-        automation_condition=on_update(table, TABLES),
+        automation_condition=on_update(table, tables),
     )
     def nothing() -> None: ...
 
@@ -119,10 +119,11 @@ def range_tags(*months: str) -> dict[str, str]:
 class Shop:
     """The tables on an instance of their own; the sensor ticks when the test says so, and runs leave only events."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Mapping[str, Table] = TABLES) -> None:
+        self.tables = tables
         self.instance = dg.DagsterInstance.ephemeral()
-        self.sensor = UpdatesSensor(list(TABLES.values()), "updates", RUN_TAGS)
-        self.definitions = dg.Definitions([stub(table) for table in TABLES.values()], sensors=[self.sensor])
+        self.sensor = UpdatesSensor(list(tables.values()), "updates", RUN_TAGS)
+        self.definitions = dg.Definitions([stub(table, tables) for table in tables.values()], sensors=[self.sensor])
         self.cursor: str | None = None
         self.requests: list[dg.RunRequest] = []
 
@@ -139,11 +140,11 @@ class Shop:
         run = dg.DagsterRun(
             job_name="shop",
             run_id=str(uuid.uuid4()),
-            asset_selection=frozenset(TABLES[label].key for label in labels),
+            asset_selection=frozenset(self.tables[label].key for label in labels),
             status=dg.DagsterRunStatus.FAILURE if broken else dg.DagsterRunStatus.SUCCESS,
         )
         self.instance.add_run(run)
-        for table in TABLES.values():
+        for table in self.tables.values():
             if table.label in labels and table.label not in broken:
                 for month in months if table.partitions is not None else [None]:
                     data = StepMaterializationData(dg.AssetMaterialization(table.key, partition=month))
@@ -160,7 +161,7 @@ class Shop:
 
     def start(self, *labels: str, months: tuple[str, ...] = ()) -> dg.DagsterRun:
         """A run that has begun and made nothing yet."""
-        keys = {TABLES[label].key for label in labels}
+        keys = {self.tables[label].key for label in labels}
         job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
         return self.instance.create_run_for_job(
             job, tags=range_tags(*months), asset_selection=frozenset(keys), status=dg.DagsterRunStatus.STARTED
@@ -289,6 +290,33 @@ def test_a_new_dimension_does_not_rebuild_every_month_of_its_facts() -> None:
     assert shop.tick() == ["whole: gold/dim_product, silver/products"]
     shop.follow()
     assert shop.tick() == ["whole: gold/growth"]
+    shop.follow()
+    assert shop.tick() == REST
+
+
+def test_a_monthly_table_of_whole_ones_is_made_again_in_the_months_it_has_and_the_latest() -> None:
+    @bronze(contract=Whole, domain="shop")
+    def rental(arrivals: Any) -> Any:
+        """Raw."""
+
+    raw = rental
+
+    @silver(contract=Whole, domain="shop")
+    def rental(raw_rental: Any) -> Any:
+        """Typed."""
+
+    @gold(contract=Monthly, partitions=MONTHS, domain="shop")
+    def fact_rental(rental: Any, selection: Any) -> Any:
+        """Fact."""
+
+    shop = Shop({table.label: table for table in (raw, rental, fact_rental)})
+    assert shop.tick() == REST
+    shop.run(*shop.tables, months=("2017-02", "2017-03"))
+    assert shop.tick() == REST
+
+    shop.run("bronze/shop/rental", "silver/shop/rental")
+
+    assert shop.tick() == ["2017-02...2017-03: gold/fact_rental", "2017-06...2017-06: gold/fact_rental"]
     shop.follow()
     assert shop.tick() == REST
 
