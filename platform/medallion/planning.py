@@ -281,11 +281,7 @@ def arrived_keys(tables: Sequence[Table], everything: Mapping[str, Table], arriv
     if definition is None:
         return []
     known = set(definition.get_partition_keys())
-    keys = {
-        key
-        for table in with_upstream(tables, everything)
-        for key in arrived(table, definition)
-    }
+    keys = {key for table in with_upstream(tables, everything) for key in arrived(table, definition)}
     return sorted(keys & known)
 
 
