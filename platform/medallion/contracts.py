@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from medallion.rules import RowRule, field_rule, not_null, parses
@@ -82,6 +82,7 @@ class Contract:
     rules: tuple[RowRule, ...]
 
     @classmethod
+    @cache
     def of(cls, model: type[DataFrameModel[Any]]) -> Contract:
         """Compile a model.
 

@@ -16,6 +16,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.events import (
     AssetMaterializationPlannedData,
     DagsterEvent,
@@ -32,6 +36,7 @@ from dagster._core.test_utils import environ
 from medallion.instance import event_log
 from medallion.instance.event_log import PooledSqliteEventLogStorage
 
+WRITTEN = {"id", "create_timestamp", "migration_completed"}
 MONTHS = dg.MonthlyPartitionsDefinition(start_date="2024-01", end_date="2024-07", fmt="%Y-%m")
 RANGE = {"dagster/asset_partition_range_start": "2024-02", "dagster/asset_partition_range_end": "2024-05"}
 POOLED = {"module": "medallion.instance.event_log", "class": "PooledSqliteEventLogStorage"}
@@ -164,6 +169,76 @@ def run_job(home: Path, log_class: dict[str, str]) -> dict[str, list]:
         ),
         "tags": rows(folder, "index", "select event_id, asset_key, key from asset_event_tags order by id"),
     }
+
+
+def tables(folder: Path, shard: str) -> dict[str, list]:
+    """All rows of all tables, without ids and the times at which the rows themselves were written."""
+    connection = sqlite3.connect(folder / f"{shard}.db")
+    try:
+        found = {}
+        for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+            columns = [name for _, name, *_ in connection.execute(f"pragma table_info({table})")]
+            compared = ", ".join(f'"{name}"' for name in columns if name not in WRITTEN)
+            order = "asset_key" if table == "asset_keys" else "rowid"
+            found[table] = connection.execute(f"select {compared} from {table} order by {order}").fetchall()
+        return found
+    finally:
+        connection.close()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_column_of_every_table_is_what_the_stock_storage_wrote_for_the_same_events(
+    folder: Path, tmp_path: Path, empty_log: Path
+) -> None:
+    stock_folder, others = tmp_path / "stock" / "log", Path(shutil.copytree(empty_log, tmp_path / "singles"))
+    run_job(tmp_path / "stock", STOCK)
+    stock = SqliteEventLogStorage(str(stock_folder))
+    (run_id,) = stock.get_all_run_ids()
+    events = [record.event_log_entry for record in stock.get_records_for_run(run_id).records]
+    odd = odd_events(run_id)
+    for event in odd:
+        stock.store_event(event)
+    events += odd
+    batched, single = PooledSqliteEventLogStorage(str(folder)), PooledSqliteEventLogStorage(str(others))
+    for start in range(0, len(events), 7):
+        batched.store_event_batch(events[start : start + 7])
+    for event in events:
+        single.store_event(event)
+    batched.dispose()
+    single.dispose()
+
+    for shard in (run_id, "index"):
+        expected = tables(stock_folder, shard)
+        assert tables(folder, shard) == expected
+        assert tables(others, shard) == expected
+    assert len(expected["asset_check_executions"]) > 10
+    assert expected["asset_event_tags"]
+
+
+def odd_events(run_id: str) -> list[EventLogEntry]:
+    """Events that no normal run has: a check that was not planned, one without a run, a time without microseconds."""
+
+    def evaluation(run: str, partition: str | None, target: AssetCheckEvaluationTargetMaterializationData | None):
+        found = AssetCheckEvaluation(
+            asset_key=dg.AssetKey("orders"),
+            check_name="reported",
+            passed=partition is None,
+            metadata={},
+            severity=dg.AssetCheckSeverity.WARN,
+            target_materialization_data=target,
+            partition=partition,
+        )
+        event = DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION.value, "job", event_specific_data=found)
+        return entry(run, event)._replace(timestamp=1_700_000_000.0)
+
+    target = AssetCheckEvaluationTargetMaterializationData(storage_id=3, run_id=run_id, timestamp=1_600_000_000.5)
+    return [
+        evaluation(run_id, None, target),
+        evaluation(run_id, "2024-03", None),
+        evaluation(run_id, "2024-03", target),
+        evaluation("", None, None),
+        log(run_id)._replace(dagster_event=None, user_message="a line that an op has logged"),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -371,6 +446,41 @@ def test_an_event_survives_a_killed_process_once_it_is_stored(folder: Path) -> N
 
     assert codes == [-signal.SIGKILL]
     assert len(rows(folder, "r1")) == len(rows(folder, "index")) == 1
+
+
+@pytest.mark.integration
+def test_a_killed_run_keeps_a_materialization_and_the_checks_reported_before_it(folder: Path) -> None:
+    script = f"""
+        import dagster as dg
+        from dagster._core.instance.ref import InstanceRef
+        from test_event_log import POOLED
+
+        @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="orders") for name in ("unique", "recent")])
+        def orders():
+            yield dg.AssetCheckResult(check_name="unique", passed=True)
+            yield dg.AssetCheckResult(check_name="recent", passed=False, severity=dg.AssetCheckSeverity.WARN)
+            yield dg.MaterializeResult()
+
+        @dg.asset(deps=[orders])
+        def revenue():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        log = {{**POOLED, "config": {{"base_dir": {str(folder)!r}}}}}
+        config = {{"event_log_storage": log, "telemetry": {{"enabled": False}}}}
+        instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir({str(folder.parent)!r}, overrides=config))
+        dg.materialize([orders, revenue], instance=instance)
+    """
+    assert run_script(folder, script) == [-signal.SIGKILL]
+
+    (run_id,) = [file.stem for file in folder.glob("*-*.db")]
+    for shard in (run_id, "index"):
+        kinds = [kind for kind, *_ in rows(folder, shard)]
+        assert kinds.count("ASSET_CHECK_EVALUATION") == 2
+        assert kinds.count("ASSET_MATERIALIZATION") == 1
+    last_of_run = rows(folder, run_id, "select dagster_event_type from event_logs order by id desc limit 1")
+    assert last_of_run == [("STEP_START",)]
+    executions = rows(folder, "index", "select check_name, execution_status from asset_check_executions order by id")
+    assert sorted(executions) == [("recent", "FAILED"), ("unique", "SUCCEEDED")]
 
 
 @pytest.mark.integration

@@ -3,43 +3,54 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as db
 from dagster._core.event_api import EventHandlerFn
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    DagsterEventType,
+)
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.schema import AssetKeyTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
     SqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool, Pool, StaticPool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
+
+from medallion.instance.event_statements import INSERT_CHECK, INSERT_EVENT, UPDATE_CHECK, sqlite_time
 
 KEPT_RUN_SHARDS = 8
 """Run shards whose connection stays open; a run process needs one, a page of the UI a handful."""
 
 _INDEXED_EVENTS = ASSET_EVENTS | ASSET_CHECK_EVENTS | set(EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
 
-_abandoned: list[Engine] = []
-"""Engines inherited through fork: closing one in the child would break the parent's locks, so they are leaked."""
+_abandoned: list["_Shard"] = []
+"""Shards inherited through fork: closing one in the child would break the parent's locks, so they are leaked."""
 
 
 @dataclass(frozen=True)
 class _Shard:
-    engine: Engine
+    connection: Connection
     file: tuple[int, int]
     """Device and inode at opening time: a different file under the same path means that the run was wiped."""
+
+    def close(self) -> None:
+        self.connection.close()
+        self.connection.engine.dispose()
 
 
 class PooledSqliteEventLogStorage(SqliteEventLogStorage):
@@ -60,7 +71,6 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._shards: OrderedDict[str, _Shard] = OrderedDict()
         self._open: dict[str, Connection] = {}
-        self._deferred: dict[tuple[str, str], tuple[Connection, EventLogEntry, int]] | None = None
         self._known_tables: set[str] = set()
         self._known_columns: set[str] = set()
         self._shards_lock = threading.RLock()
@@ -83,35 +93,45 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             if joined is not None:
                 yield joined
                 return
-            with self._engine(shard).connect() as conn, conn.begin():
-                self._open[shard] = conn
+            connection = self._connection(shard)
+            with connection.begin():
+                self._open[shard] = connection
                 try:
-                    yield conn
+                    yield connection
                 finally:
                     del self._open[shard]
 
-    def _engine(self, shard: str) -> Engine:
-        """Engine of a shard, created or reopened if need be; closes the one that was used longest ago."""
+    def _connection(self, shard: str) -> Connection:
+        """Connection to a shard, created or reopened if need be; closes the one that was used longest ago."""
         path = self.path_for_shard(shard)
         kept = self._shards.get(shard)
         if kept is not None:
             if kept.file == _identity(path):
                 self._shards.move_to_end(shard)
-                return kept.engine
+                return kept.connection
             self._close(shard)
         if shard not in self._initialized_dbs:
             # Alembic opens a second connection, which the single one of a StaticPool can't serve.
             self._initdb(self._new_engine(shard, NullPool))
             self._initialized_dbs.add(shard)
-        engine = self._new_engine(shard, StaticPool)
-        with engine.connect():
-            file = _identity(path)
+        connection = self._new_engine(shard, StaticPool).connect()
+        file = _identity(path)
         if file is None:
-            engine.dispose()
+            connection.close()
+            connection.engine.dispose()
             raise FileNotFoundError(f"The event log {path} was removed while it was being opened; run it again.")
-        self._shards[shard] = _Shard(engine, file)
+        self._shards[shard] = _Shard(connection, file)
         self._close_oldest()
-        return engine
+        return connection
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """Create the tables, if they are not there; stock reads all migrations (50 ms) to find out that they are."""
+        with engine.connect() as connection:
+            known = db.inspect(connection).has_table("alembic_version")
+            # The revision is written last.
+            if known and connection.exec_driver_sql("SELECT 1 FROM alembic_version").first():
+                return
+        super()._initdb(engine, for_index_shard)
 
     def _new_engine(self, shard: str, pool: type[Pool]) -> Engine:
         engine = db.create_engine(
@@ -125,22 +145,22 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def _close_oldest(self) -> None:
         candidates = [name for name in self._shards if name != INDEX_SHARD_NAME and name not in self._open]
         for name in candidates[: max(0, len(candidates) - KEPT_RUN_SHARDS)]:
-            self._shards.pop(name).engine.dispose()
+            self._shards.pop(name).close()
 
     def _close(self, shard: str) -> None:
         """Forget a shard whose file is gone, so that the next use creates its tables again."""
-        self._shards.pop(shard).engine.dispose()
+        self._shards.pop(shard).close()
         self._initialized_dbs.discard(shard)
 
     def _close_all(self) -> None:
         for shard in self._shards.values():
-            shard.engine.dispose()
+            shard.close()
         self._shards.clear()
 
     def _forget_after_fork(self) -> None:
         if self._pid == os.getpid():
             return
-        _abandoned.extend(shard.engine for shard in self._shards.values())
+        _abandoned.extend(self._shards.values())
         self._shards = OrderedDict()
         self._open = {}
         self._shards_lock = threading.RLock()
@@ -161,53 +181,82 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """
         if not events:
             return
+        rows = [self._row(event) for event in events]
         with ExitStack() as transactions:
             # The stack unwinds backwards: entered first, the index commits last.
-            if any(_is_indexed(event) for event in events):
-                transactions.enter_context(self.index_connection())
-            runs = sorted({event.run_id for event in events})
-            for run_id in runs:
-                connection = transactions.enter_context(self.run_connection(run_id))
-                if len(runs) > 1:
+            index = transactions.enter_context(self.index_connection()) if any(map(_is_indexed, events)) else None
+            runs = {
+                run_id: transactions.enter_context(self.run_connection(run_id))
+                for run_id in sorted({event.run_id for event in events})
+            }
+            if len(runs) > 1:
+                for run in runs.values():
                     # Locks are taken in one order by everybody (runs by name, then the index): no deadlock.
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-            self._deferred = {}
-            try:
-                for event in events:
-                    super().store_event(event)
-                latest, self._deferred = self._deferred, None
-                for conn, event, event_id in latest.values():
-                    self._store_asset_event(conn, event, event_id)
-            finally:
-                self._deferred = None
+                    run.exec_driver_sql("BEGIN IMMEDIATE")
+            latest: dict[tuple[str, str], tuple[EventLogEntry, int]] = {}
+            for event, row in zip(events, rows, strict=True):
+                INSERT_EVENT.execute(runs[event.run_id], row)
+                if index is None or not _is_indexed(event):
+                    continue
+                event_id = INSERT_EVENT.execute(index, row).lastrowid
+                happened = event.get_dagster_event()
+                if happened.event_type in ASSET_EVENTS:
+                    self._store_asset_event_tags(index, [event], [event_id])
+                    # Each overwrites the same columns of the asset's row, so the last per asset and type will do.
+                    slot = (row["asset_key"], row["dagster_event_type"])
+                    latest.pop(slot, None)
+                    latest[slot] = (event, event_id)
+                elif happened.event_type in ASSET_CHECK_EVENTS:
+                    self._store_check(index, event, event_id, row)
+            if index is not None:
+                for event, event_id in latest.values():
+                    self._store_asset_event(index, event, event_id)
+
+    def _row(self, event: EventLogEntry) -> dict[str, Any]:
+        """The stock row of an event, as SQLite stores it."""
+        row = self._event_to_row(event)
+        return {**row, "timestamp": sqlite_time(row["timestamp"])}
+
+    def _store_check(self, index: Connection, event: EventLogEntry, event_id: int, row: Mapping[str, Any]) -> None:
+        """Store what a check is planned to do or has found; stock serializes the event again for each partition."""
+        happened = event.get_dagster_event()
+        if happened.event_type is DagsterEventType.ASSET_CHECK_EVALUATION and not event.run_id:
+            self._store_runless_asset_check_evaluation(event, event_id)
+            return
+        data: Any = happened.event_specific_data
+        execution = {
+            "asset_key": data.asset_key.to_string(),
+            "check_name": data.check_name,
+            "run_id": event.run_id,
+            "evaluation_event": row["event"],
+            "evaluation_event_timestamp": row["timestamp"],
+            "evaluation_event_storage_id": event_id,
+            "materialization_event_storage_id": None,
+        }
+        if happened.event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            execution["execution_status"] = AssetCheckExecutionRecordStatus.PLANNED.value
+            for key in data.partitions_subset.get_partition_keys() if data.partitions_subset else [None]:
+                INSERT_CHECK.execute(index, {**execution, "partition": key})
+            return
+        outcome = AssetCheckExecutionRecordStatus.SUCCEEDED if data.passed else AssetCheckExecutionRecordStatus.FAILED
+        execution["execution_status"] = outcome.value
+        execution["partition"] = data.partition
+        if data.target_materialization_data:
+            execution["materialization_event_storage_id"] = data.target_materialization_data.storage_id
+        if not UPDATE_CHECK.execute(index, execution).rowcount:
+            INSERT_CHECK.execute(index, execution)
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
-        """Keep only the last event per asset and type: each overwrites the same columns of the asset's row."""
-        if self._deferred is None:
-            super()._store_asset_event(conn, event, event_id)
+        """Update the asset's row, which is there but for the first time; stock tries to insert it every time."""
+        key = event.get_dagster_event().asset_key
+        if key is None:
             return
-        dagster_event = event.get_dagster_event()
-        if dagster_event.asset_key:
-            slot = (dagster_event.asset_key.to_string(), dagster_event.event_type_value)
-            self._deferred.pop(slot, None)
-            self._deferred[slot] = (conn, event, event_id)
-
-    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
-        """Stock serializes the event and compiles the statement anew for every partition of every check."""
-        planned: Any = event.get_dagster_event().event_specific_data
-        row = {
-            "asset_key": planned.asset_key.to_string(),
-            "check_name": planned.check_name,
-            "run_id": event.run_id,
-            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-            "evaluation_event": serialize_value(event),
-            "evaluation_event_timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
-            "evaluation_event_storage_id": event_id,
-        }
-        keys = planned.partitions_subset.get_partition_keys() if planned.partitions_subset else [None]
-        if keys:
-            with self.index_connection() as conn:
-                conn.execute(AssetCheckExecutionsTable.insert(), [{**row, "partition": key} for key in keys])
+        values = self._get_asset_entry_values(event, event_id, self._has_asset_key_index_cols_on_connection(conn))
+        if not values:
+            return
+        row = AssetKeyTable.c.asset_key == key.to_string()
+        if not conn.execute(AssetKeyTable.update().where(row).values(**values)).rowcount:
+            conn.execute(AssetKeyTable.insert().values(asset_key=key.to_string(), **values))
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has the table; stock opens a connection per question, also for every tagged event."""
