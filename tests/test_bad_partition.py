@@ -233,6 +233,7 @@ class TestBlock:
         assert shop.rows(SILVER) == []
 
 
+@pytest.mark.slow
 class TestIsolate:
     def test_the_good_partitions_are_published_in_one_commit_and_the_bad_one_alone_fails(self, shop: Shop) -> None:
         table = isolating()

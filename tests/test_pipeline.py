@@ -530,6 +530,7 @@ class TestSelections:
         assert [row["orders"] for row in shop.rows("gold/shop/change")] == [1, 2]
 
 
+@pytest.mark.slow
 class TestObjectStore:
     def test_the_whole_way_on_s3(self, tmp_path: Path) -> None:
         from medallion.engine.storage import storage_environment

@@ -69,9 +69,11 @@ def upkeep_of(tables: Iterable[Table], everything: Iterable[Table]) -> list[Upke
         everything: all declared tables, of which some read others whole.
     """
     everything = list(everything)
-    chosen = [
-        Upkeep(table.path, table.maintenance, table, tuple(_whole_readers(table, everything))) for table in tables
-    ]
+    chosen = []
+    for table in tables:
+        archived = table.partitions is not None and table.maintenance.archive_after_days is not None
+        readers = tuple(_whole_readers(table, everything)) if archived else ()
+        chosen.append(Upkeep(table.path, table.maintenance, table, readers))
     held = dict.fromkeys(quarantine_path(target.path) for target in chosen)
     return [*chosen, *[Upkeep(path, DERIVED) for path in held]]
 

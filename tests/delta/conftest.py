@@ -116,7 +116,7 @@ def s3(running_s3: S3) -> Iterator[S3]:
         yield running_s3
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> DeltaStore:
     """An empty root, once on local disk and once on S3."""
     if request.param == "local":

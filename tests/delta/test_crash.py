@@ -17,6 +17,8 @@ from tests.fixtures.crash_run import AFTER, BEFORE, QUARANTINE, TABLE, Scene, ru
 from tests.fixtures.processes import processes
 from tests.fixtures.s3_server import S3
 
+pytestmark = pytest.mark.slow
+
 Step = tuple[Fault, tuple[str, ...]]
 Rows = dict[tuple[str, ...], list[str]]
 MODES = ("replace", "append", "merge")

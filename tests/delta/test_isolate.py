@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from medallion.tables import Table
 from tests.fixtures.s3_server import S3
 from tests.fixtures.shop import MONTHS, Shop, bronze_orders, silver_orders
+
+pytestmark = pytest.mark.slow
 
 SILVER = "silver/shop/orders"
 KEYS = ["2024-01", "2024-02", "2024-03"]

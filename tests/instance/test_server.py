@@ -153,6 +153,7 @@ def fetch(url: str, body: bytes | None = None) -> str:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_the_page_answers_and_one_interrupt_ends_every_process(
     server: subprocess.Popen[str], tmp_path: Path, port: int
 ) -> None:
@@ -204,6 +205,7 @@ def test_every_log_line_of_servers_and_runs_is_json_on_request(
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_a_server_that_dies_ends_the_others_and_names_its_log(server: subprocess.Popen[str], tmp_path: Path) -> None:
     started = wait_for_children(server, 3)
     os.kill(max(started), signal.SIGKILL)

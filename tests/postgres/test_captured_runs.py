@@ -15,6 +15,8 @@ from medallion.graph import build_assets
 from medallion.postgres.resource import Databases
 from tests.fixtures.captured import DOMAIN, TABLES, Shop
 
+pytestmark = pytest.mark.slow
+
 ASSETS = build_assets(TABLES.values())
 
 

@@ -16,7 +16,7 @@ from medallion.settings import Settings
 from medallion.tables import Table
 from tests.fixtures.s3_process import s3_process
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ORDERS, SEED = 2_000, 7
 GOLD = {table.name: table for table in tables_in([gold])}
@@ -36,7 +36,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["local", "s3"])
 def lake(
     request: pytest.FixtureRequest, sources: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DeltaStore]:

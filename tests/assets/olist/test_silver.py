@@ -428,6 +428,7 @@ def quarantined(home: Path, table: str) -> Counter[str]:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_the_synthetic_dataset_loses_just_its_broken_rows(tmp_path: Path) -> None:
     report = generate(tmp_path / "source", orders=1_000, seed=3)
     failed = materialized(tmp_path / "source", tmp_path)
