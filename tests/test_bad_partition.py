@@ -31,6 +31,8 @@ from tests.fixtures.shop import (
     typed,
 )
 
+pytestmark = pytest.mark.slow
+
 BRONZE, SILVER, GOLD = "bronze/shop/orders", "silver/shop/orders", "gold/shop/revenue"
 KEYS = ("2024-01", "2024-02", "2024-03")
 SPAN = (KEYS[0], KEYS[-1])
@@ -233,7 +235,6 @@ class TestBlock:
         assert shop.rows(SILVER) == []
 
 
-@pytest.mark.slow
 class TestIsolate:
     def test_the_good_partitions_are_published_in_one_commit_and_the_bad_one_alone_fails(self, shop: Shop) -> None:
         table = isolating()

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from medallion.csv_file import open_csv
 from medallion.csv_reader import CsvFormat, CsvSource, read_csv, row_hash_text
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 COLUMNS = ["a", "b", "c"]
 TINY = st.integers(1, 24)

@@ -151,8 +151,9 @@ def _kept(rules: Sequence[RowRule], unparsed: Column | None) -> Column:
     kept = F.lit(True) if unparsed is None else F.size(unparsed) == 0
     for rule in rules:
         if rule.kept is not None:
-            kept = kept & F.coalesce(rule.kept(), F.lit(True))
-    return kept
+            kept = kept & rule.kept()
+    # False with anything is false; what is left is NULL only where no rule was broken.
+    return F.coalesce(kept, F.lit(True))
 
 
 def _broken(rules: Sequence[RowRule], unparsed: Column | None) -> Column:

@@ -15,6 +15,8 @@ from medallion.planning import plan_run
 from medallion.run_partitions import run_keys
 from tests.fixtures.shop import Shop, bronze_orders, gold_revenue, silver_orders
 
+pytestmark = pytest.mark.slow
+
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-08")
 COUNTRIES = dg.StaticPartitionsDefinition(["nl", "be", "fr", "de"])
 GRID = dg.MultiPartitionsDefinition({"date": DAYS, "country": COUNTRIES})

@@ -30,6 +30,8 @@ ROWS = (
     "insert into payment values (1, '2024-01-01', 1.10), (2, '2024-03-01', 2.20)",
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(postgres_url: str, tmp_path: Path) -> Shop:

@@ -18,6 +18,8 @@ from medallion.settings import Settings
 from resources import build_resources
 from tests.fixtures.pagila_mirrors import CHANGED, GOOD, READ, uri, write_mirror
 
+pytestmark = pytest.mark.slow
+
 LATER = CHANGED + dt.timedelta(days=1)
 TABLES = tables_in([bronze, silver])
 
