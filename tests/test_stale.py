@@ -75,3 +75,13 @@ def test_compaction_of_an_input_makes_nothing_stale(shop: Shop) -> None:
 
 def test_everything_is_stale_before_the_first_run(tmp_path: Path) -> None:
     assert stale(Shop(tmp_path), keys=["2024-01"]) == ([ORDERS.label, REVENUE.label], ["2024-01"])
+
+
+def test_a_restored_input_makes_what_follows_it_stale(shop: Shop) -> None:
+    from medallion.delta.restore import plan_restore, restore
+
+    shop.land("2024-02", "2024-02,5.00,2024-02-05 00:00:00,")
+    shop.run(RAW, ORDERS, REVENUE, key="2024-02")
+    restore(shop.store, plan_restore(shop.store, RAW.path, 1))
+
+    assert stale(shop)[0] == [ORDERS.label, REVENUE.label]

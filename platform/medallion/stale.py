@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from medallion.delta.commits import CODE_VERSION, PARTITIONS, SOURCES
+from medallion.delta.commits import CODE_VERSION, PARTITIONS, POSITION_ONLY, SOURCES, WRITE_MODE
 from medallion.updates import followed_inputs
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ class Made:
 
 @dataclass
 class _Writes:
-    """Newest version with other rows than the one before, and how each slice was last made."""
+    """Newest version with other rows than the one before, the newest restore, and how each slice was last made."""
 
     newest: int = -1
+    restored: int = -1
     slices: dict[str, Made] = field(default_factory=dict)
 
 
@@ -69,11 +70,19 @@ def stale_tables(
         return writes[label]
 
     for table in tables:
-        own = arrived if table.partitions is not None else [_WHOLE]
+        own = {_WHOLE} if table.partitions is None else {*arrived, *_emptied(table, everything, written)}
         found = {key for key in own if _is_stale(table, key, everything, written, stale)}
         if found:
             stale[table.label] = found
     return [table for table in tables if table.label in stale], sorted(set().union(*stale.values()) - {_WHOLE})
+
+
+def _emptied(table: Table, everything: Mapping[str, Table], written: Callable[[str], _Writes]) -> set[str]:
+    """Slices that a table of whole ones has: their rows may be gone from the source, and with them the slice."""
+    inputs = followed_inputs(table, everything).values()
+    if any(everything[label].partitions is not None for label in inputs):
+        return set()
+    return written(table.label).slices.keys() - {_WHOLE}
 
 
 def _is_stale(
@@ -92,7 +101,7 @@ def _is_stale(
             return True
         source = written(label)
         last = source.slices.get(key) if alike else None
-        if (last.version if last else source.newest) > made.sources.get(label, -1):
+        if (max(last.version, source.restored) if last else source.newest) > made.sources.get(label, -1):
             return True
     return False
 
@@ -101,9 +110,11 @@ def _writes(store: DeltaStore, label: str) -> _Writes:
     table = store.find(label.split("/"))
     writes = _Writes()
     for commit in table.history(_COMMITS) if table is not None else []:
-        if commit.get("operation") in _CARE:
+        if commit.get("operation") in _CARE or POSITION_ONLY in commit:
             continue
         writes.newest = max(writes.newest, commit["version"])
+        if commit.get(WRITE_MODE) == "restore":
+            writes.restored = max(writes.restored, commit["version"])
         if SOURCES in commit:
             made = Made(commit["version"], commit[CODE_VERSION], json.loads(commit[SOURCES]))
             for key in json.loads(commit[PARTITIONS]) or [_WHOLE]:

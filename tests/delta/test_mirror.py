@@ -95,3 +95,12 @@ def test_what_the_table_has_been_brought_to_is_not_written_again(mirror: Any, mo
     published = mirror.write(changes((1, "old", False)), **{**MERGE, "mode": mode}, positions={SLOT: position})
 
     assert (published.operation, mirror.version, names(mirror)[1]) == ("skipped", before, "new")
+
+
+def test_changes_that_differ_in_nothing_still_say_how_far_the_source_was_read(mirror: Any) -> None:
+    files = mirror.files()
+
+    mirror.write(changes((1, "a", False), read_at=60), **MERGE, positions={SLOT: 700})
+
+    assert mirror.store.open(mirror.path).transaction_version(SLOT) == 700
+    assert mirror.files() == files

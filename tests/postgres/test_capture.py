@@ -408,3 +408,23 @@ def test_a_materialization_tells_rows_position_and_lag(captured: Shop) -> None:
     assert metadata["source_position"] <= captured.state().confirmed
     assert metadata["lag_seconds"] >= 0
     assert metadata["lag_bytes"] > 0
+
+
+def test_a_table_that_was_undeclared_for_a_while_asks_for_a_reload(captured: Shop) -> None:
+    fewer = {label: table for label, table in TABLES.items() if not label.endswith("pair")}
+    captured.execute("update pair set note = 'missed'")
+    captured.capture(tables=fewer)
+
+    with pytest.raises(ChangesLostError, match=r"does not have these tables any more: changes of pair.*--reload"):
+        captured.capture()
+
+
+def test_changes_of_columns_that_bronze_does_not_take_do_not_hold_the_slot(captured: Shop) -> None:
+    captured.execute("update pair set note = note")
+    captured.capture()
+
+    confirmed = captured.state().confirmed
+    captured.execute("update pair set note = note")
+    captured.capture()
+
+    assert captured.state().confirmed > confirmed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medallion.postgres.connection import Connection, connect
-from medallion.postgres.errors import SourceError, SourceSchemaError, SourceUnavailableError
+from medallion.postgres.errors import SourceError, SourceSchemaError, SourceUnavailableError, hide_credentials
 from tests.fixtures.postgres import PASSWORD, Server
 
 
@@ -149,3 +149,16 @@ def test_a_list_is_an_array_parameter(postgres: Connection) -> None:
 def test_a_server_older_than_13_is_refused(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
     monkeypatch.setattr("medallion.postgres.connection._OLDEST", 990000)
     assert "Medallion reads 13 and newer: upgrade the server, or point PAGILA_URL at another" in refused(postgres_url)
+
+
+@pytest.mark.parametrize(
+    ("url", "message", "shown"),
+    [
+        ("postgresql://u:s3cr@etpart@host/db", 'could not translate host name "etpart@host"', '"***@host"'),
+        ("postgresql://u:s3cr/etpart@host/db", 'invalid integer value "s3cr"', 'value "***"'),
+        ("postgresql://u:abc#hun%zzter@host/db", 'invalid percent-encoded token: "abc#hun%zzter"', 'token: "***"'),
+        ("postgresql://host/db?password=a%2Bb%zz", 'invalid percent-encoded token: "a%2Bb%zz"', 'token: "***"'),
+    ],
+)
+def test_pieces_of_a_password_with_unescaped_signs_are_hidden(url: str, message: str, shown: str) -> None:
+    assert hide_credentials(url, message).endswith(shown)

@@ -91,6 +91,12 @@ def restore(
     settings = Settings()
     store = lake_of(settings)
     found = table_named(table, tables_of(settings))
+    if found.reads_source and settings.captures(found.domain):
+        # Its position in the source's log would say that the changes which are undone have been read.
+        raise typer.BadParameter(
+            f"{found.label} follows its database by change capture, and would not come back to it after a restore. "
+            f"Load it anew with: medallion capture {found.domain} --reload"
+        )
     target = version_at(store, found.path, moment) if moment is not None else version
     assert target is not None
     plan = plan_restore(store, found.path, target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medallion.delta.actions import add_actions, remove_actions
 from medallion.delta.change_feed import require_properties
-from medallion.delta.commits import ASSET_KEY, RUN_ID, WRITE_ID, WRITE_MODE, own_commit
+from medallion.delta.commits import ASSET_KEY, POSITION_ONLY, RUN_ID, WRITE_ID, WRITE_MODE, own_commit
 from medallion.delta.evolve import MIGRATION, described, evolve, overwrite
 from medallion.delta.preconditions import require_inside, require_no_row_outside, require_unique_keys
 from medallion.delta.protocol import require_writable
@@ -319,9 +319,27 @@ def _merge(write: Write, table: DeltaTable) -> Published:
         merger = merger.when_matched_delete(predicate=f"s.{quoted(DELETED)}")
     if rest:
         merger = merger.when_matched_update_all(f"({differs}) AND {kept}" if kept else differs, ours)
+    before = table.version()
     metrics = merger.when_not_matched_insert_all(kept, ours).execute()
     table.update_incremental()
+    if write.positions and table.version() == before:
+        # A merge that changes nothing commits nothing, and would be read from the source's log for ever.
+        _record_positions(write, table)
     return Published(table, table.version(), "merge", _merge_counts(metrics))
+
+
+def _record_positions(write: Write, table: DeltaTable) -> None:
+    """Say how far a source was read, in a commit without rows."""
+    commit = _commit(write, retries=0)
+    commit.custom_metadata = {**(commit.custom_metadata or {}), POSITION_ONLY: "true"}
+    table.create_write_transaction(
+        [],
+        mode="append",
+        schema=table.schema(),
+        partition_by=table.metadata().partition_columns,
+        commit_properties=commit,
+    )
+    table.update_incremental()
 
 
 def _merge_counts(metrics: Mapping[str, int]) -> dict[str, int]:

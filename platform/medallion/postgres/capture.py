@@ -92,6 +92,8 @@ class Capture:
             raise self._lost(f"the server has no slot {self.slot.name}, which bronze was captured from", known)
         if ahead := {name: position for name, position in known.items() if position > head}:
             raise self._lost(f"the server's log ends at {head}, so it is another server or was restored", ahead)
+        # A table that is declared again later is found to have missed changes; while published, it would not be.
+        self.slot.withdraw({table.oid for table in tables.values()})
         new = [name for name, table in tables.items() if not table.published]
         if orphans := {name: known[name] for name in new if name in known}:
             raise self._lost(f"publication {self.slot.name} does not have these tables any more", orphans)

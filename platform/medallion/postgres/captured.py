@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from medallion.postgres.capture import Batch, Capture
 from medallion.postgres.connection import connect
-from medallion.postgres.slot import Slot, slot_name
+from medallion.postgres.slot import CaptureError, Slot, slot_name
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -77,7 +77,15 @@ class Captured:
 
 def captured_tables(tables: Iterable[Table], domain: str) -> dict[str, Table]:
     """The bronze tables of a domain that mirror its database, by the name that the source has them by."""
-    return {_source_name(table): table for table in tables if table.domain == domain and table.reads_source}
+    found: dict[str, Table] = {}
+    for table in tables:
+        if table.domain == domain and table.reads_source:
+            other = found.setdefault(_source_name(table), table)
+            if other is not table:
+                raise CaptureError(
+                    f"{table.label} and {other.label} mirror one table of {domain}; only one of them can be captured"
+                )
+    return found
 
 
 class _Asked(Exception):

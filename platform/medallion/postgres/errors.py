@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -39,9 +40,15 @@ def hide_credentials(url: str, message: str) -> str:
     except ValueError:
         return "the URL is malformed"
     shown = message.replace(url, "the URL")
-    for secret in [password, *query.get("password", ()), *query.get("sslpassword", ())]:
-        for text in sorted({secret, unquote(secret)}, key=len, reverse=True) if secret else ():
-            shown = shown.replace(text, "***")
+    # libpq cuts a password with unescaped signs elsewhere than the standard library does, and names the pieces.
+    rest = url.partition("://")[2]
+    given = rest.rpartition("@")[0].partition(":")[2]
+    raw = re.findall(r"(?:password|sslpassword)=([^&]*)", rest)
+    secrets = {password, given, *re.split(r"[@/?#:]", given), *raw}
+    secrets |= {*query.get("password", ()), *query.get("sslpassword", ())}
+    texts = {text for secret in secrets if secret for text in (secret, unquote(secret))}
+    for text in sorted(texts, key=len, reverse=True):
+        shown = shown.replace(text, "***")
     for name in [user, *query.get("user", ())]:
         if name:
             shown = shown.replace(f'"{unquote(name)}"', "of the URL")

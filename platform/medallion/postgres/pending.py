@@ -61,7 +61,7 @@ def pending_changes(domain: str, url: str, lake: str, mirrors: Mapping[str, Tabl
             with slot.held(patience=0):
                 oids, last = slot.pending(head)
                 found = {oid: table for oid, table in _by_oid(slot, mirrors).items() if oid in oids}
-                if not found:
+                if not oids:
                     slot.advance(head)
         except SlotBusyError as error:
             return Pending(name, (), 0, state.behind, str(error))

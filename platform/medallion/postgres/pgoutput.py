@@ -131,7 +131,7 @@ class Decoder:
                 f"messages of kinds {[chr(kind) for kind in strange]} are not in pgoutput's protocol version 1"
             )
         rows = np.flatnonzero(np.isin(kinds, np.frombuffer(b"IUD", "u1")))
-        tables = stream.int32(stream.starts[rows] + 1)
+        tables = stream.uint32(stream.starts[rows] + 1)
         # What a table looks like changes only where the log says so: rows between two such places have one layout.
         begun = 0
         for at in [*np.flatnonzero(kinds == _RELATION), len(kinds)]:
@@ -145,7 +145,7 @@ class Decoder:
                 self.relations[relation.oid] = relation
         for at in np.flatnonzero(kinds == _TRUNCATE):
             number, _ = struct.unpack_from(">ib", stream.message(int(at)), 1)
-            for oid in struct.unpack_from(f">{number}i", stream.message(int(at)), 6):
+            for oid in struct.unpack_from(f">{number}I", stream.message(int(at)), 6):
                 yield Truncation(self._relation(oid), int(orders[at]), int(lsns[at]))
         self.messages += len(kinds)
 
@@ -216,6 +216,10 @@ class _Stream:
 
     def int32(self, at: Numbers) -> Numbers:
         return self._number(at, 4).astype("i4")
+
+    def uint32(self, at: Numbers) -> Numbers:
+        """Identifiers of the server, which are unsigned."""
+        return self._number(at, 4) & 0xFFFFFFFF
 
     def int64(self, at: Numbers) -> Numbers:
         return self._number(at, 8)
@@ -292,7 +296,7 @@ def _with_old(
 
 
 def _relation(message: bytes) -> Relation:
-    (oid,) = struct.unpack_from(">i", message, 1)
+    (oid,) = struct.unpack_from(">I", message, 1)
     schema_end = message.index(0, 5)
     name_end = message.index(0, schema_end + 1)
     identity, number = struct.unpack_from(">ch", message, name_end + 1)
@@ -300,7 +304,7 @@ def _relation(message: bytes) -> Relation:
     columns = []
     for _ in range(number):
         end = message.index(0, at + 1)
-        type_oid, modifier = struct.unpack_from(">ii", message, end + 1)
+        type_oid, modifier = struct.unpack_from(">Ii", message, end + 1)
         columns.append(LoggedColumn(message[at + 1 : end].decode(), bool(message[at] & _KEY_FLAG), type_oid, modifier))
         at = end + 9
     schema = message[5:schema_end].decode() or "pg_catalog"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -218,6 +218,20 @@ class Slot:
             self.connection.execute(
                 f"create publication {quoted(self.name)} for table {listed} with (publish_via_partition_root = true)"
             )
+
+    def withdraw(self, declared: Collection[int]) -> None:
+        """Take the tables out of the publication that are not declared.
+
+        Args:
+            declared: identifiers of those that are.
+        """
+        listed = ", ".join(map(str, declared)) or "0"
+        others = self.connection.query(
+            "select prrelid::regclass::text as name from pg_publication_rel join pg_publication p on p.oid = prpubid "
+            f"where pubname = {literal(self.name)} and prrelid not in ({listed})"
+        )["name"].to_pylist()
+        if others:
+            self.connection.execute(f"alter publication {quoted(self.name)} drop table {', '.join(others)}")
 
     def create(self) -> None:
         """Make the slot; waits for transactions that write now.
