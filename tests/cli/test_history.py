@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LABEL = "silver/shop/orders"
 FIRST = "month,order_id,price\n2017-01,a,1\n2017-01,b,2\n2017-02,c,3\n"

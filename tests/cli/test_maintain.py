@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from workspace import ORDERS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
