@@ -111,7 +111,10 @@ class UniqueKey:
         return f"({', '.join(self.key)}) is unique in the whole table"
 
     def evaluate(self, candidate: CandidateView) -> Finding:
-        """Group the candidate's keys together with those of the other slices."""
+        """Group the candidate's keys together with those of the other slices; those of a mirror need no engine."""
+        if candidate.mirror is not None:
+            repeated_keys = candidate.mirror.repeated_keys
+            return Finding(not repeated_keys, {"repeated_keys": repeated_keys})
         from pyspark.sql import functions as F
 
         columns = [F.col(f"`{name}`") for name in self.key]

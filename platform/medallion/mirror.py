@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from medallion.delta.preconditions import repeated_keys
 from medallion.delta.staging import PASSED, Stage
 from medallion.delta.store import scan
 from medallion.extract import DELETED, Extract
@@ -36,10 +37,7 @@ class Mirror:
     @cached_property
     def repeated_keys(self) -> int:
         """Keys that more than one staged row has."""
-        import pyarrow.compute as pc
-
-        groups = self._staged.group_by(list(self.key)).aggregate([([], "count_all")])
-        return int(pc.sum(pc.greater(groups["count_all"], 1)).as_py() or 0)
+        return repeated_keys(self._staged, self.key)
 
     @cached_property
     def rows(self) -> int:

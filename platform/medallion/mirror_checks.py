@@ -16,26 +16,6 @@ _NOT_COUNTED = Finding(True, {"compared": "no: captured changes follow a source 
 
 
 @dataclass(frozen=True)
-class KeyIsUnique:
-    """No two rows of an extract share the source's primary key; counted without the engine."""
-
-    key: tuple[str, ...]
-    severity: Severity = "ERROR"
-    name: str = "key_is_unique"
-    reads: tuple[str, ...] = ()
-
-    @property
-    def description(self) -> str:
-        """The condition for people."""
-        return f"({', '.join(self.key)}) is unique in what was read"
-
-    def evaluate(self, candidate: CandidateView) -> Finding:
-        """Count the staged keys."""
-        repeated = _mirror(candidate).repeated_keys
-        return Finding(not repeated, {"repeated_keys": repeated})
-
-
-@dataclass(frozen=True)
 class RowsMatchSource:
     """The mirror will have as many rows as the source had when it was read.
 

@@ -18,7 +18,7 @@ from medallion.delta.maintenance import BRONZE, DERIVED, Maintenance
 from medallion.delta.publish import WriteMode
 from medallion.delta.scd2 import AbsentKeys, History
 from medallion.delta.schema import SchemaEvolution
-from medallion.mirror_checks import KeyIsUnique, RowsMatchSource, TotalsMatchSource
+from medallion.mirror_checks import RowsMatchSource, TotalsMatchSource
 from medallion.partitions import Slice, slice_of
 from medallion.rules import not_null
 
@@ -213,10 +213,10 @@ class Table:
     def checks(self) -> tuple[TableCheck, ...]:
         """All table checks: those that follow from the declaration, then those it names."""
         derived: list[TableCheck] = []
-        if self.reads_source:
-            derived += [KeyIsUnique(self.contract.key), RowsMatchSource(), TotalsMatchSource()]
-        elif self.contract.key:
+        if self.contract.key:
             derived.append(UniqueKey(self.contract.key))
+        if self.reads_source:
+            derived += [RowsMatchSource(), TotalsMatchSource()]
         if self.primary is not None:
             derived.append(RowsReconcile())
         if self.layer != "bronze":

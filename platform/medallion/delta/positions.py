@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medallion.delta.commits import POSITION_ONLY
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -17,7 +20,18 @@ def read_position(table: DeltaTable, name: str) -> int | None:
 
 
 def forget_position(table: DeltaTable, name: str) -> None:
-    """Say that a table is to be loaded whole, in a commit without rows; its rows stay until then."""
+    """Say that a table is to be loaded whole; its rows stay until then."""
+    record_positions(table, {name: NEVER}, {})
+
+
+def record_positions(table: DeltaTable, positions: Mapping[str, int], metadata: Mapping[str, Any]) -> None:
+    """Say how far a table has the log, in a commit that changes no row.
+
+    Args:
+        table: to commit to.
+        positions: by name.
+        metadata: what the commit says besides.
+    """
     from deltalake import CommitProperties, Transaction
 
     table.create_write_transaction(
@@ -25,5 +39,8 @@ def forget_position(table: DeltaTable, name: str) -> None:
         mode="append",
         schema=table.schema(),
         partition_by=table.metadata().partition_columns,
-        commit_properties=CommitProperties(app_transactions=[Transaction(name, NEVER, None)]),
+        commit_properties=CommitProperties(
+            custom_metadata={**metadata, POSITION_ONLY: "true"},
+            app_transactions=[Transaction(name, position, None) for name, position in positions.items()],
+        ),
     )

@@ -10,6 +10,8 @@ from medallion.delta.store import scan
 from medallion.partitions import BoundSlice, SliceError, parse_file_value
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from medallion.delta.publish import Write
 
 
@@ -59,18 +61,22 @@ def require_unique_keys(write: Write) -> None:
         DuplicateKeyError: tells how many.
         ValueError: no key is declared.
     """
-    import pyarrow.compute as pc
-
     if not write.keys:
         raise ValueError(f"{write.name}: merging needs key columns; declare Config.unique in its contract")
     rows = scan(write.stage.delta, write.keys, f"{OUTCOME} = '{PASSED}'").read_all()
     for key in write.keys:
         if nulls := rows[key].null_count:
             raise DuplicateKeyError(f"{write.name}: {nulls} rows to merge have no {key}, which is part of the key")
-    groups = rows.group_by(list(write.keys)).aggregate([([], "count_all")])
-    repeated = pc.sum(pc.greater(groups["count_all"], 1)).as_py()
-    if repeated:
+    if repeated := repeated_keys(rows, write.keys):
         raise DuplicateKeyError(
             f"{write.name} slice {write.selection.label}: {repeated} keys {list(write.keys)} stand for more than one "
             "row to merge; nothing was written. Deduplicate in the transform or declare latest_by"
         )
+
+
+def repeated_keys(rows: pa.Table, keys: Sequence[str]) -> int:
+    """How many keys more than one row has."""
+    import pyarrow.compute as pc
+
+    groups = rows.group_by(list(keys)).aggregate([([], "count_all")])
+    return int(pc.sum(pc.greater(groups["count_all"], 1)).as_py() or 0)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medallion.delta.actions import add_actions, remove_actions
 from medallion.delta.change_feed import require_properties
-from medallion.delta.commits import ASSET_KEY, POSITION_ONLY, RUN_ID, WRITE_ID, WRITE_MODE, own_commit
+from medallion.delta.commits import ASSET_KEY, RUN_ID, WRITE_ID, WRITE_MODE, own_commit
 from medallion.delta.evolve import MIGRATION, described, evolve, overwrite
+from medallion.delta.positions import record_positions
 from medallion.delta.preconditions import require_inside, require_no_row_outside, require_unique_keys
 from medallion.delta.protocol import require_writable
 from medallion.delta.scd2 import Batch, History, merge_history
@@ -324,22 +325,9 @@ def _merge(write: Write, table: DeltaTable) -> Published:
     table.update_incremental()
     if write.positions and table.version() == before:
         # A merge that changes nothing commits nothing, and would be read from the source's log for ever.
-        _record_positions(write, table)
+        record_positions(table, write.positions, _metadata(write))
+        table.update_incremental()
     return Published(table, table.version(), "merge", _merge_counts(metrics))
-
-
-def _record_positions(write: Write, table: DeltaTable) -> None:
-    """Say how far a source was read, in a commit without rows."""
-    commit = _commit(write, retries=0)
-    commit.custom_metadata = {**(commit.custom_metadata or {}), POSITION_ONLY: "true"}
-    table.create_write_transaction(
-        [],
-        mode="append",
-        schema=table.schema(),
-        partition_by=table.metadata().partition_columns,
-        commit_properties=commit,
-    )
-    table.update_incremental()
 
 
 def _merge_counts(metrics: Mapping[str, int]) -> dict[str, int]:
@@ -387,12 +375,16 @@ def _skipped(table: DeltaTable) -> Published:
     return Published(table, table.version(), "skipped", {"rows_written": 0})
 
 
+def _metadata(write: Write) -> dict[str, Any]:
+    return {**write.commit, WRITE_ID: write.stage.name, WRITE_MODE: write.mode}
+
+
 def _commit(write: Write, retries: int) -> CommitProperties:
     from deltalake import CommitProperties, Transaction
 
     fault(Fault.BEFORE_COMMIT, write.table)
     return CommitProperties(
-        custom_metadata={**write.commit, WRITE_ID: write.stage.name, WRITE_MODE: write.mode},
+        custom_metadata=_metadata(write),
         max_commit_retries=retries,
         app_transactions=[
             Transaction(name, version, None)
