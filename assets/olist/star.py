@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from assets.olist.contracts import gold as contracts
 from assets.olist.contracts.gold import UNKNOWN
 from assets.olist.partitions import PURCHASE_MONTH
+from medallion.calendar_day import calendar_days
 from medallion.checks import Balances, References
 from medallion.layers import gold
 
@@ -18,7 +19,6 @@ FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_w
 """The daily schedule may be late by six hours before it is said, and fail once before it counts as a failure."""
 
 _FIXED_HOLIDAYS = (101, 421, 501, 907, 1012, 1102, 1115, 1225)
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _ORDER = ["order_id", "purchase_month"]
 
 
@@ -63,7 +63,6 @@ REVENUE_BALANCES = Balances(
 def dim_date(orders: DataFrame) -> DataFrame:
     """Every day from the first purchase to the last date of an order: purchase, delivery or promised delivery."""
     day = F.col("date")
-    iso_weekday = (F.dayofweek(day) + 5) % 7 + 1
     span = orders.agg(
         F.to_date(F.min("purchased_at")).alias("first"),
         F.greatest(
@@ -72,20 +71,8 @@ def dim_date(orders: DataFrame) -> DataFrame:
             F.to_date(F.max("estimated_delivery_at")),
         ).alias("last"),
     )
-    return span.select(F.explode(F.sequence("first", "last")).alias("date")).select(
-        "date",
-        F.year(day).cast("int").alias("year"),
-        F.quarter(day).cast("int").alias("quarter"),
-        F.month(day).cast("int").alias("month"),
-        F.dayofmonth(day).cast("int").alias("day"),
-        F.trunc(day, "month").alias("month_start"),
-        F.year(F.date_add(day, (4 - iso_weekday).cast("int"))).cast("int").alias("iso_year"),
-        F.weekofyear(day).cast("int").alias("iso_week"),
-        iso_weekday.cast("int").alias("iso_weekday"),
-        F.element_at(F.array(*[F.lit(name) for name in _DAYS]), iso_weekday.cast("int")).alias("weekday_name"),
-        (iso_weekday >= 6).alias("is_weekend"),
-        (F.month(day) * 100 + F.dayofmonth(day)).isin(*_FIXED_HOLIDAYS).alias("is_fixed_holiday"),
-    )
+    days = calendar_days(span.select(F.explode(F.sequence("first", "last")).alias("date")))
+    return days.withColumn("is_fixed_holiday", (F.month(day) * 100 + F.dayofmonth(day)).isin(*_FIXED_HOLIDAYS))
 
 
 @gold(contract=contracts.DimCustomer, owner="team:analytics", freshness=FRESHNESS)

@@ -7,12 +7,12 @@ from assets.pagila.contracts import gold as contracts
 from assets.pagila.contracts.gold import FIRST_DAY, LAST_DAY, UNKNOWN
 from assets.pagila.partitions import MONTH
 from assets.pagila.silver import FRESHNESS
+from medallion.calendar_day import calendar_days
 from medallion.checks import Balances, References
 from medallion.completeness import Covers, EveryDay, OneRow
 from medallion.layers import gold
 from medallion.partitions import Slice
 
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MICROS_OF_DAY = 86_400_000_000
 
 
@@ -73,22 +73,8 @@ def dim_date(store: DataFrame) -> DataFrame:
 
     The stores lend their session and nothing else; a table without inputs would never be made by an update.
     """
-    day = F.col("date")
-    iso_weekday = (F.dayofweek(day) + 5) % 7 + 1
     days = store.sparkSession.range((LAST_DAY - FIRST_DAY).days + 1)
-    return days.select(F.date_add(F.lit(FIRST_DAY), F.col("id").cast("int")).alias("date")).select(
-        "date",
-        F.year(day).cast("int").alias("year"),
-        F.quarter(day).cast("int").alias("quarter"),
-        F.month(day).cast("int").alias("month"),
-        F.dayofmonth(day).cast("int").alias("day"),
-        F.trunc(day, "month").alias("month_start"),
-        F.year(F.date_add(day, (4 - iso_weekday).cast("int"))).cast("int").alias("iso_year"),
-        F.weekofyear(day).cast("int").alias("iso_week"),
-        iso_weekday.cast("int").alias("iso_weekday"),
-        F.element_at(F.array(*[F.lit(name) for name in _DAYS]), iso_weekday.cast("int")).alias("weekday_name"),
-        (iso_weekday >= 6).alias("is_weekend"),
-    )
+    return calendar_days(days.select(F.date_add(F.lit(FIRST_DAY), F.col("id").cast("int")).alias("date")))
 
 
 @gold(

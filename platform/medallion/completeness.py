@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medallion.audit import SAMPLES
-from medallion.findings import VALUES, Finding, by_partition, may_show
+from medallion.findings import VALUES, Finding, by_partition, counted, may_show
 from medallion.rules import Severity
 
 if TYPE_CHECKING:
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 
 def _as_it_is(frame: DataFrame) -> DataFrame:
     return frame
-
-
-def _found(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> Finding:
-    """Count broken rows that are not the candidate's own, and show up to five of their keys."""
-    from pyspark.sql import functions as F
-
-    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
-    metadata: dict[str, Any] = {label: count}
-    if count and may_show(candidate, key):
-        rows = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
-        metadata["samples"] = [row.asDict() for row in rows]
-    return Finding(not count, metadata)
 
 
 @dataclass(frozen=True)
@@ -74,11 +62,11 @@ class Covers:
         if not candidate.selection.is_whole:
             there = candidate.selection.of(there)
         missing = there.join(candidate.frame.select(*self.key), list(self.key), "left_anti")
-        found = _found(candidate, missing, self.key, "missing_rows")
-        if found.passed or candidate.several is None:
-            return found
+        count, metadata = counted(candidate, missing, self.key, "missing_rows")
+        if not count or candidate.several is None:
+            return Finding(not count, metadata)
         placed = missing.select(*self.key, candidate.several.values().alias(VALUES))
-        return replace(found, partitions=by_partition(candidate, placed, self.key, "missing_rows"))
+        return Finding(False, metadata, by_partition(candidate, placed, self.key, "missing_rows"))
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,8 @@ class NoOrphans:
             .agg(F.count(F.lit(1)).alias("_rows"))
         )
         orphans = values.join(candidate.read(self.to).select(self.column), self.column, "left_anti")
-        return _found(candidate, orphans, (self.column,), "orphans")
+        count, metadata = counted(candidate, orphans, (self.column,), "orphans")
+        return Finding(not count, metadata)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,25 @@ def may_show(candidate: CandidateView, columns: Sequence[str]) -> bool:
     return not {column.name for column in candidate.contract.columns if column.pii} & set(columns)
 
 
+def counted(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> tuple[int, dict[str, Any]]:
+    """How many rows are broken, with up to five of their keys for the check's page, none of which is personal data.
+
+    Args:
+        candidate: whose contract tells what is personal data.
+        broken: the rows.
+        key: columns that name them.
+        label: name of their count.
+    """
+    from pyspark.sql import functions as F
+
+    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
+    metadata: dict[str, Any] = {label: count}
+    if count and may_show(candidate, key):
+        samples = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
+        metadata["samples"] = [row.asDict() for row in samples]
+    return count, metadata
+
+
 def found_in(
     candidate: CandidateView,
     broken: DataFrame,
@@ -45,7 +64,7 @@ def found_in(
     label: str,
     placed: Callable[[Column], DataFrame],
 ) -> Finding:
-    """Count broken rows and show up to five of their keys, none of which may be personal data.
+    """What broken rows of a candidate amount to, in all and in each of its partitions.
 
     Args:
         candidate: whose rows they are.
@@ -54,18 +73,11 @@ def found_in(
         label: name of their count.
         placed: given a column, the same rows with it; asked only if there are any, as it costs another query.
     """
-    from pyspark.sql import functions as F
-
-    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
+    count, metadata = counted(candidate, broken, key, label)
     rows = candidate.audit.passed
-    metadata: dict[str, Any] = {label: count, "ratio": count / rows if rows else 0.0}
-    if not count:
-        return Finding(True, metadata)
-    if may_show(candidate, key):
-        samples = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
-        metadata["samples"] = [row.asDict() for row in samples]
-    if candidate.several is None:
-        return Finding(False, metadata)
+    metadata = {label: count, "ratio": count / rows if rows else 0.0, **metadata}
+    if not count or candidate.several is None:
+        return Finding(not count, metadata)
     found = placed(candidate.several.values().alias(VALUES))
     return Finding(False, metadata, by_partition(candidate, found, key, label))
 

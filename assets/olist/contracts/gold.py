@@ -3,6 +3,8 @@
 import pandera.pyspark as pa
 import pyspark.sql.types as T
 
+from medallion.calendar_day import CalendarDay
+
 MONEY = "Brazilian reais"
 UNKNOWN = "(unknown)"
 """Key of the explicit unknown member that every dimension but the calendar has."""
@@ -25,20 +27,9 @@ SEGMENT_NAMES = tuple(dict.fromkeys(name for name, _, _ in SEGMENTS))
 CHURNED_AFTER_DAYS = 180
 
 
-class DimDate(pa.DataFrameModel):
+class DimDate(CalendarDay):
     """One row per day, from the first purchase to the last date that an order holds."""
 
-    date: T.DateType() = pa.Field(description="The day; the key.")
-    year: T.IntegerType() = pa.Field(description="Calendar year.")
-    quarter: T.IntegerType() = pa.Field(description="Quarter, 1 to 4.")
-    month: T.IntegerType() = pa.Field(description="Month, 1 to 12.")
-    day: T.IntegerType() = pa.Field(description="Day of the month, 1 to 31.")
-    month_start: T.DateType() = pa.Field(description="First day of the month.")
-    iso_year: T.IntegerType() = pa.Field(description="Year that the ISO 8601 week belongs to.")
-    iso_week: T.IntegerType() = pa.Field(description="ISO 8601 week, 1 to 53.")
-    iso_weekday: T.IntegerType() = pa.Field(description="Day of the week, 1 is Monday and 7 Sunday.")
-    weekday_name: T.StringType() = pa.Field(description="English name of the weekday.")
-    is_weekend: T.BooleanType() = pa.Field(description="Saturday or Sunday.")
     is_fixed_holiday: T.BooleanType() = pa.Field(
         description="National holiday of Brazil with a fixed date: 01-01, 04-21, 05-01, 09-07, 10-12, 11-02, 11-15, "
         "12-25; Good Friday moves and is not marked."

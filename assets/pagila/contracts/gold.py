@@ -7,6 +7,7 @@ import pyspark.sql.types as T
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from medallion.calendar_day import CalendarDay
 from medallion.contracts import row_rule
 
 MONEY = "USD"
@@ -25,20 +26,8 @@ def _month_of(date: str, month: str) -> Column:
     return F.col(month) == F.trunc(date, "month")
 
 
-class DimDate(pa.DataFrameModel):
+class DimDate(CalendarDay):
     """One row per day of the calendar."""
-
-    date: T.DateType() = pa.Field(description="The day; the key.")
-    year: T.IntegerType() = pa.Field(description="Calendar year.")
-    quarter: T.IntegerType() = pa.Field(description="Quarter, 1 to 4.")
-    month: T.IntegerType() = pa.Field(description="Month, 1 to 12.")
-    day: T.IntegerType() = pa.Field(description="Day of the month, 1 to 31.")
-    month_start: T.DateType() = pa.Field(description="First day of the month.")
-    iso_year: T.IntegerType() = pa.Field(description="Year that the ISO 8601 week belongs to.")
-    iso_week: T.IntegerType() = pa.Field(description="ISO 8601 week, 1 to 53.")
-    iso_weekday: T.IntegerType() = pa.Field(description="Day of the week, 1 is Monday and 7 Sunday.")
-    weekday_name: T.StringType() = pa.Field(description="English name of the weekday.")
-    is_weekend: T.BooleanType() = pa.Field(description="Saturday or Sunday.")
 
     class Config:
         """The key."""
