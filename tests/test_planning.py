@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medallion.arrived import Arrived, landed
+from medallion.arrived import ArrivedKeys, landed
 from medallion.planning import (
     RANGE_END,
     RANGE_START,
@@ -293,7 +293,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         parse_keys("fr...nl", SHOPS)
 
 
-def landing(slices: dict[str, list[str]]) -> Arrived:
+def landing(slices: dict[str, list[str]]) -> ArrivedKeys:
     """A landing zone with these slices by `domain/table`."""
     return landed(lambda domain, name: slices.get(f"{domain}/{name}", []))
 

@@ -13,7 +13,7 @@ from medallion.planning import keys_between
 if TYPE_CHECKING:
     from medallion.tables import Table
 
-Arrived = Callable[["Table", "dg.PartitionsDefinition[Any]"], Iterable[str]]
+ArrivedKeys = Callable[["Table", "dg.PartitionsDefinition[Any]"], Iterable[str]]
 """Gives the keys of a definition for which something arrived in a bronze table."""
 Slices = Callable[[str, str], Iterable[str]]
 """Gives the landed slices of a domain's table."""
@@ -26,14 +26,14 @@ class Dated(Protocol):
         """Distinct UTC days of a column."""
 
 
-def landed(slices: Slices) -> Arrived:
+def landed(slices: Slices) -> ArrivedKeys:
     """What landed: its slices are the partitions of its table."""
     return lambda table, definition: (
         slices(table.domain, table.name) if table.reads_arrivals and table.partitions == definition else ()
     )
 
 
-def landed_or_dated(slices: Slices, database: Callable[[str], Dated]) -> Arrived:
+def landed_or_dated(slices: Slices, database: Callable[[str], Dated]) -> ArrivedKeys:
     """What landed, and what the databases have rows of: from the first to the last, as these arrive together.
 
     Args:

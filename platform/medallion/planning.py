@@ -15,7 +15,7 @@ from medallion.partitions import boxes
 from medallion.tables import Table, input_key
 
 if TYPE_CHECKING:
-    from medallion.arrived import Arrived
+    from medallion.arrived import ArrivedKeys
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 RANGES = "medallion/partition_ranges"
@@ -266,7 +266,7 @@ def parse_keys(text: str, definition: dg.PartitionsDefinition[Any]) -> list[str]
     return keys
 
 
-def arrived_keys(tables: Sequence[Table], everything: Mapping[str, Table], arrived: Arrived) -> list[str]:
+def arrived_keys(tables: Sequence[Table], everything: Mapping[str, Table], arrived: ArrivedKeys) -> list[str]:
     """Partition keys for which something arrived in the bronze tables that a selection stands on.
 
     Args:
