@@ -13,7 +13,7 @@ from medallion.delta.maintenance import Maintenance
 from medallion.delta.publish import WriteMode
 from medallion.delta.scd2 import AbsentKeys
 from medallion.delta.schema import SchemaEvolution
-from medallion.tables import DeclarationError, Layer, OnBadPartition, Table, input_key
+from medallion.tables import DeclarationError, Layer, MergeIn, OnBadPartition, Table, input_key
 
 if TYPE_CHECKING:
     from pandera.pyspark import DataFrameModel
@@ -69,6 +69,7 @@ def table(
     freshness: dg.FreshnessPolicy | None = None,
     code_version: str | None = None,
     change_feed: bool = False,
+    merge_in: MergeIn = "process",
     maintenance: Maintenance | None = None,
     event_time: str | None = None,
 ) -> Decorator:
@@ -99,6 +100,8 @@ def table(
         freshness: Dagster freshness policy.
         code_version: changes when the transform's meaning changes.
         change_feed: keep which rows each version inserted, updated and deleted, for `medallion changes`.
+        merge_in: `process` to merge by delta-rs in the run's process, `engine` for merges too large for one machine, as
+            Delta MERGE on Spark's executors. The embedded engine merges in the process.
         maintenance: compaction, z-order, retention and archive; by default those of the layer.
         event_time: of a bronze table that reads a database, the column whose values say which partitions there are
             to make of it.
@@ -133,6 +136,7 @@ def table(
             freshness=freshness,
             code_version=code_version,
             change_feed=change_feed,
+            merge_in=merge_in,
             care=maintenance,
             event_time=event_time,
         )

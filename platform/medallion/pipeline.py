@@ -39,7 +39,7 @@ from medallion.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ class Making:
                 table.label, self.run_id, self.keys, table.version, counts(audit), self._source_versions()
             ),
             properties=table.properties,
+            spark=self._merging_session,
         )
         rows_in, by_partition = self._rows_in
         # Of an input that is partitioned otherwise, the count would be told as that of every partition.
@@ -154,6 +155,12 @@ class Making:
         files = staged.placement.files(stage, PASSED) if staged.placement else {}
         partitions = partition_metadata(verdict, audit, files, by_partition)
         return Candidate(write, staged.rejected, time.perf_counter() - began, metadata, partitions, bad)
+
+    @property
+    def _merging_session(self) -> Callable[[], SparkSession] | None:
+        """What merges, if the table is declared so and an engine is there that has executors."""
+        engine = self.storage.engine
+        return (lambda: engine.spark_session) if self.table.merge_in == "engine" and not engine.embedded else None
 
     def _source_versions(self) -> dict[str, int]:
         """The version of every table that was read, as this run saw it."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Layer = Literal["bronze", "silver", "gold"]
 OnBadPartition = Literal["block", "isolate"]
+MergeIn = Literal["process", "engine"]
 
 
 _HISTORY = get_args(HistoryRole)
@@ -62,6 +63,7 @@ class Table:
         freshness: Dagster freshness policy.
         code_version: changes when the transform's meaning changes; by default a hash of its code and contract.
         change_feed: whether the table keeps which rows each version inserted, updated and deleted.
+        merge_in: where a merge is computed: `process` by delta-rs, or `engine` by Delta MERGE on Spark's executors.
         care: how the table is maintained as declared; None for the default of its layer.
         event_time: of a table of a database, the column by whose values partitions made from it exist.
     """
@@ -85,6 +87,7 @@ class Table:
     freshness: dg.FreshnessPolicy | None = None
     code_version: str | None = None
     change_feed: bool = False
+    merge_in: MergeIn = "process"
     care: Maintenance | None = None
     event_time: str | None = None
 
@@ -275,6 +278,7 @@ class Table:
             raise DeclarationError(f"{self.label}: on_bad_partition='isolate' needs partitions; declare some")
         self._validate_history()
         self._validate_source()
+        self._validate_merge()
         if not 0 <= self.max_rejected <= 1:
             raise DeclarationError(f"{self.label}: max_rejected is a share between 0 and 1, not {self.max_rejected}")
         kept = self.maintenance
@@ -286,6 +290,19 @@ class Table:
                 f"{self.label}: z_order names {strange}; it takes columns of the contract that are no partition columns"
             )
         _ = self.checks
+
+    def _validate_merge(self) -> None:
+        if self.merge_in not in get_args(MergeIn):
+            raise DeclarationError(f"{self.label}: merge_in is {self.merge_in!r}; it is one of {get_args(MergeIn)}")
+        if self.merge_in == "process":
+            return
+        if self.mode != "merge" and not self.reads_source:
+            raise DeclarationError(f"{self.label}: merge_in='engine' needs mode='merge'; the mode is {self.mode!r}")
+        if self.change_feed:
+            raise DeclarationError(
+                f"{self.label}: merge_in='engine' can't keep a change feed, whose files only delta-rs brings into the "
+                "table; take one of the two away"
+            )
 
     def _validate_source(self) -> None:
         if not self.reads_source:

@@ -58,7 +58,7 @@ def _follower(settings: Any, domain: str, instance: Any) -> Follower:
         raise DomainError(f"domain {domain!r} has no table of a database to capture; {mirrored or 'none'} have")
     store = lake_of(settings)
     require_conditional_put(store)
-    engine = SparkEngine(profile=settings.engine, memory_bytes=settings.engine_memory)
+    engine = SparkEngine.from_settings(settings)
     return Follower(domain, source_url(settings.home, domain), tables, store, engine, instance)
 
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from medallion.cli.output import explanation, plural, print_json, size, terminal
 from medallion.cli.run import Json
+from medallion.storage_errors import storage_error
 
 if TYPE_CHECKING:
     from medallion.settings import Settings
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Verdict = Literal["ok", "warn", "fail"]
 _PYTHON = (3, 11)
 _LITTLE_BYTES = 2_000_000_000
+_PATIENCE_SECONDS = 2
+"""Several examinations ask the object store; a server that is down is not to be waited for by each."""
 _MARKS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[bold red]✗[/]"}
 
 
@@ -44,13 +47,15 @@ class Finding:
 
 def doctor(as_json: Json = False) -> None:
     """Check Python, packages, engine, storage, disk, port and definitions; exit code 1 if something fails."""
+    from medallion.object_store import patience
     from medallion.settings import Settings
 
     settings = Settings()
     console = terminal()
     findings = []
     for name, examine in _EXAMINATIONS.items():
-        finding = _examined(name, examine, settings)
+        with patience(_PATIENCE_SECONDS):
+            finding = _examined(name, examine, settings)
         findings.append(finding)
         if not as_json:
             console.print(f"{_MARKS[finding.verdict]} [bold]{name:<12}[/] {escape(finding.detail)}")
@@ -91,6 +96,8 @@ def _examined(name: str, examine: Examination, settings: Settings) -> Finding:
     with _Noted() as noted:
         return Finding(name, *examine(settings))
     assert noted.error is not None
+    if (refusal := storage_error(noted.error)) is not None:
+        return Finding(name, "fail", refusal.problem, refusal.advice)
     known = explanation(noted.error)
     return Finding(name, "fail", known or f"{type(noted.error).__name__}: {noted.error}", _ADVICE.get(name, ""))
 
@@ -142,7 +149,7 @@ def _engine(settings: Settings) -> Facts:
     from medallion.engine.resource import SparkEngine
 
     began = time.perf_counter()
-    engine = SparkEngine(profile=settings.engine, memory_bytes=settings.engine_memory)
+    engine = SparkEngine.from_settings(settings)
     answer = engine.spark_session.sql("SELECT 1 + 1").collect()[0][0]
     what = "sail, embedded" if settings.engine == "sail" else settings.engine.split(";")[0]
     if answer != 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,30 +14,22 @@ from medallion.delta.actions import add_actions, remove_actions
 from medallion.delta.change_feed import require_properties
 from medallion.delta.commits import ASSET_KEY, RUN_ID, WRITE_ID, WRITE_MODE, own_commit
 from medallion.delta.evolve import MIGRATION, described, evolve, overwrite
+from medallion.delta.merge import COUNTED, HAS_PASSED, Upsert, merge_counts, merge_rows
 from medallion.delta.positions import record_positions
 from medallion.delta.preconditions import require_inside, require_no_row_outside, require_unique_keys
 from medallion.delta.protocol import require_writable
 from medallion.delta.scd2 import Batch, History, merge_history
 from medallion.delta.schema import ColumnChange, SchemaEvolution, check_evolution, evolved
-from medallion.delta.staging import OUTCOME, PASSED, Stage, StagedFile
+from medallion.delta.staging import PASSED, Stage, StagedFile
 from medallion.delta.store import DeltaStore, column_types, data_files, scan
-from medallion.extract import DELETED
 from medallion.faults import Fault, fault
 from medallion.partitions import WHOLE, Slice, SliceError
-from medallion.sql import quoted
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable, Schema
+    from pyspark.sql import SparkSession
 
 WriteMode = Literal["replace", "append", "merge", "scd2"]
-_MERGED = {
-    "rows_inserted": "num_target_rows_inserted",
-    "rows_updated": "num_target_rows_updated",
-    "rows_deleted": "num_target_rows_deleted",
-    "files_added": "num_target_files_added",
-    "files_removed": "num_target_files_removed",
-}
-_HAS_PASSED = f"{OUTCOME} = '{PASSED}'"
 _PATIENCE_SECONDS = 120.0
 _LONGEST_WAIT_SECONDS = 2.0
 
@@ -63,6 +55,7 @@ class Write:
         positions: how far a source was read, by name, as the commit records it; a table that is as far is left alone.
         commit: custom metadata of the commit.
         properties: Delta properties that the table is to have, such as a change data feed.
+        spark: gives the session that merges; None to merge in this process.
     """
 
     stage: Stage
@@ -77,6 +70,7 @@ class Write:
     positions: Mapping[str, int] = field(default_factory=dict)
     commit: Mapping[str, Any] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
+    spark: Callable[[], SparkSession] | None = None
 
     @property
     def table(self) -> tuple[str, ...]:
@@ -168,8 +162,8 @@ def _landed(write: Write, since: int) -> Published | None:
     live = {file.path for file in data_files(table, WHOLE)}
     kept = tuple(file for file in write.stage.select(PASSED) if f"{write.stage.name}/{file.path}" in live)
     metrics = {"rows_written": write.stage.rows(PASSED)}
-    if write.mode == "merge":
-        metrics = _merge_counts(own["operationMetrics"])
+    if write.mode == "merge" and write.spark is None:
+        metrics = merge_counts(own["operationMetrics"])
     return Published(table, table.version(), write.mode, metrics, kept)
 
 
@@ -231,7 +225,7 @@ def _open_or_create(write: Write) -> DeltaTable:
             write.schema,
             mode="ignore",
             partition_by=list(write.partition_by) or None,
-            storage_options=dict(store.storage_options),
+            storage_options=store.options,
             configuration={**store.table_config, **write.properties} or None,
         )
     fault(Fault.AFTER_CREATE, write.table)
@@ -275,8 +269,8 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
     try:
         write_deltalake(
             table,
-            scan(write.stage.delta, write.columns, _HAS_PASSED),
-            storage_options=dict(write.stage.store.storage_options),
+            scan(write.stage.delta, write.columns, HAS_PASSED),
+            storage_options=write.stage.store.options,
             commit_properties=_commit(write, retries=0),
             **how,
         )
@@ -295,43 +289,26 @@ def _rewrite(write: Write, table: DeltaTable) -> Published:
 
 def _merge(write: Write, table: DeltaTable) -> Published:
     """Upsert by key; a matched row is written only if a column differs."""
-    keys = write.keys
-    on = " AND ".join(f"t.{quoted(key)} = s.{quoted(key)}" for key in keys)
     predicate = write.selection.bind(column_types(table.schema())).sql()
     if predicate is not None:
         require_no_row_outside(write, predicate)
-    deletes = DELETED in column_types(write.stage.schema)
-    if deletes and not write.stage.rows(PASSED) and not write.positions:
-        return Published(table, table.version(), "merge", dict.fromkeys(_MERGED, 0))
-    rest = [column for column in write.columns if column not in keys]
-    # What the framework adds says when a row was read, not what it is.
-    told = [column for column in rest if not column.startswith("_")] or rest
-    differs = " OR ".join(f"(t.{quoted(column)} IS DISTINCT FROM s.{quoted(column)})" for column in told)
-    merger = table.merge(
-        scan(write.stage.delta, [*write.columns, *([DELETED] if deletes else [])], _HAS_PASSED),
-        on,
-        source_alias="s",
-        target_alias="t",
-        commit_properties=_commit(write, retries=0),
-    )
-    ours = [DELETED] if deletes else None
-    kept = f"s.{quoted(DELETED)} IS NOT TRUE" if deletes else None
-    if deletes:
-        merger = merger.when_matched_delete(predicate=f"s.{quoted(DELETED)}")
-    if rest:
-        merger = merger.when_matched_update_all(f"({differs}) AND {kept}" if kept else differs, ours)
-    before = table.version()
-    metrics = merger.when_not_matched_insert_all(kept, ours).execute()
-    table.update_incremental()
+    upsert = Upsert(write.stage, tuple(write.columns), write.keys)
+    if upsert.deletes and not write.stage.rows(PASSED) and not write.positions:
+        return Published(table, table.version(), "merge", dict.fromkeys(COUNTED, 0))
+    before, clone = table.version(), None
+    if write.spark is None:
+        counts = merge_rows(table, upsert, _commit(write, retries=0))
+    else:
+        from medallion.delta.engine_merge import merge_in_engine
+
+        counts, clone = merge_in_engine(table, upsert, _commit(write, retries=0), write.spark())
     if write.positions and table.version() == before:
         # A merge that changes nothing commits nothing, and would be read from the source's log for ever.
         record_positions(table, write.positions, _metadata(write))
         table.update_incremental()
-    return Published(table, table.version(), "merge", _merge_counts(metrics))
-
-
-def _merge_counts(metrics: Mapping[str, int]) -> dict[str, int]:
-    return {name: metrics[counted] for name, counted in _MERGED.items()}
+    if clone is not None:
+        clone.discard(keep=clone.files)
+    return Published(table, table.version(), "merge", counts)
 
 
 def _keep_history(write: Write, table: DeltaTable) -> Published:
@@ -344,7 +321,7 @@ def _keep_history(write: Write, table: DeltaTable) -> Published:
     batch = Batch(
         name=f"{write.name} slice {write.selection.label}",
         columns=write.columns,
-        passed=lambda columns: scan(write.stage.delta, columns, _HAS_PASSED),
+        passed=lambda columns: scan(write.stage.delta, columns, HAS_PASSED),
         seen=lambda columns: scan(write.stage.delta, columns),
         stored=lambda columns: scan(table, columns, predicate),
     )

@@ -158,10 +158,11 @@ def open_stage(store: DeltaStore, table: tuple[str, ...], name: str) -> Stage:
 
     log = actions(bytes(obstore.get(store.objects, commit_file((*table, name), 0)).bytes()))
     metadata = next(action["metaData"] for action in log if "metaData" in action)
-    return Stage(store, table, name, tuple(_file(action["add"]) for action in log if "add" in action), metadata)
+    return Stage(store, table, name, tuple(staged_file(action["add"]) for action in log if "add" in action), metadata)
 
 
-def _file(add: Mapping[str, Any]) -> StagedFile:
+def staged_file(add: Mapping[str, Any]) -> StagedFile:
+    """A file as the `add` action of a stage's log names it."""
     stats = add["stats"]
     return StagedFile(
         path=unquote(add["path"]),

@@ -4,19 +4,24 @@ import atexit
 import os
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dagster_pyspark import LazyPySparkResource
 from pydantic import Field
 
+from medallion.engine.jars import PACKAGES
 from medallion.engine.profile import SETTING, EngineProfile
 from medallion.engine.sail import DEFAULT_MEMORY_BYTES, embedded_sail, stop_embedded_sail
-from medallion.engine.storage import export_storage_options
+from medallion.engine.spark import NO_DEBUGGING, spark_driver, stop_spark_driver
+from medallion.engine.storage import environment_of, export_storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import SparkSession
+
+    from medallion.settings import Settings
 
 _Pairs = tuple[tuple[str, str], ...]
 
@@ -24,9 +29,9 @@ _Pairs = tuple[tuple[str, str], ...]
 _SESSION_CONFIG = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    # Looks up the caller's line for every column expression, which no engine of ours reports back.
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
+# Spark takes it when it starts only, so that no session of a server that runs may set it.
+_EMBEDDED_CONFIG = {NO_DEBUGGING: "false"}
 # PySpark's default is 15 retries over ten minutes, in which a run with a dead engine looks like a slow one.
 _RETRIES = 3
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 100, 1000
@@ -47,15 +52,17 @@ class SparkEngine(LazyPySparkResource):
     profile: str = Field(
         default="sail",
         description=(
-            "The engine that computes: 'sail' embeds one in this process, and an 'sc://host:port/;key=value' address "
-            "uses a Spark Connect server that runs already."
+            "The engine that computes: 'sail' embeds one in this process, 'spark' starts Apache Spark on this machine, "
+            "'spark://host:port' starts a driver here for a standalone cluster, and an 'sc://host:port/;key=value' "
+            "address uses a Spark Connect server that runs already."
         ),
     )
     memory_bytes: int = Field(
         default=DEFAULT_MEMORY_BYTES,
         description=(
             "Size in bytes of the memory pool that all queries of the embedded engine share; sorts, windows and "
-            "aggregates that need more spill to disk. A Spark Connect server has its own setting and ignores this one."
+            "aggregates that need more spill to disk. For a Spark driver that this process starts it is the heap, of "
+            "at least 1 GiB. A Spark Connect server has its own setting and ignores this one."
         ),
     )
     spilling_joins: bool = Field(
@@ -69,7 +76,23 @@ class SparkEngine(LazyPySparkResource):
         default={},
         description=(
             "Options of the object store in delta-rs's names, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID; the "
-            "embedded engine reads them from the process environment, so one process can use one set only."
+            "embedded engine reads them from the process environment, and a Spark driver gets them when it starts, so "
+            "one process can use one set only. A Spark Connect server has its own."
+        ),
+    )
+    packages: list[str] = Field(
+        default=list(PACKAGES),
+        description=(
+            "Maven coordinates of what a Spark driver that this process starts needs beside Spark: Delta Lake and the "
+            "object store's file system, in the versions that fit Spark's."
+        ),
+    )
+    jars_folder: str = Field(
+        default="",
+        description=(
+            "Folder that holds the jars of packages, at the same path on every worker of a cluster, and that they are "
+            "fetched to when it lacks them. Empty is medallion/jars in the user's cache folder; executors then get "
+            "the jars from the driver, 700 MB each."
         ),
     )
     spark_config: dict[str, Any] = Field(
@@ -79,6 +102,25 @@ class SparkEngine(LazyPySparkResource):
             "time zone (UTC) and ANSI mode (on)."
         ),
     )
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "SparkEngine":
+        """The engine that the settings name, with their object store."""
+        return cls(
+            profile=settings.engine,
+            memory_bytes=settings.engine_memory,
+            packages=settings.spark_packages.split(","),
+            jars_folder=str(settings.spark_jars or ""),
+        )
+
+    @property
+    def embedded(self) -> bool:
+        """True if the engine runs inside this process.
+
+        Raises:
+            ValueError: The profile is no engine.
+        """
+        return EngineProfile.parse(self.profile).embedded
 
     @property
     def spark_session(self) -> "SparkSession":
@@ -102,15 +144,18 @@ class SparkEngine(LazyPySparkResource):
 
     def _init_session(self) -> None:
         profile = EngineProfile.parse(self.profile)
-        config = {**_SESSION_CONFIG, **_flat(self.spark_config)}
+        config = {
+            **_SESSION_CONFIG,
+            **(_EMBEDDED_CONFIG if profile.embedded else {}),
+            **_flat(self.spark_config),
+        }
         if "spark.remote" in config:
             raise ValueError(f"spark_config sets spark.remote; put the address into profile ({SETTING}) instead")
         with _lock:
             variables: dict[str, str] = {}
-            url = profile.url
-            if url is None:
+            if profile.embedded:
                 variables = export_storage_options(self.storage_options)
-                url = embedded_sail(self.memory_bytes, spilling_joins=self.spilling_joins).url
+            url = profile.url or self._own_server(profile)
             # A Sail session keeps the credentials with which it first opened a store, so they are part of the key.
             key = (profile, _pairs(config), _pairs(variables))
             held = _sessions.get(key)
@@ -119,6 +164,16 @@ class SparkEngine(LazyPySparkResource):
                     _forget(held[1])
                 held = _sessions[key] = (url, _connect(url, config))
             self._spark_session = held[1]
+
+    def _own_server(self, profile: EngineProfile) -> str:
+        """Address of this process's own server, started on first use."""
+        if profile.master is None:
+            return embedded_sail(self.memory_bytes, spilling_joins=self.spilling_joins).url
+        folder = Path(self.jars_folder) if self.jars_folder else None
+        # As with Sail, options win over the variables of the process.
+        inherited = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        options = {**inherited, **environment_of(self.storage_options)}
+        return spark_driver(profile.master, self.memory_bytes, options, self.packages, folder).url
 
 
 def is_alive(session: "SparkSession") -> bool:
@@ -136,12 +191,13 @@ def is_alive(session: "SparkSession") -> bool:
 
 
 def stop_sessions() -> None:
-    """Stop every session of this process and then the embedded engine; the next use makes new ones."""
+    """Stop every session of this process and then its engines; the next use makes new ones."""
     with _lock:
         while _sessions:
             _, (_, session) = _sessions.popitem()
             session.stop()
         stop_embedded_sail()
+        stop_spark_driver()
 
 
 def _forget(session: "SparkSession") -> None:

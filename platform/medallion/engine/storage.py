@@ -1,4 +1,4 @@
-"""Object store credentials for an engine that reads them from the process environment only."""
+"""Object store options as each engine takes them: Sail from the environment, Spark as Hadoop configuration."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ _ALIASES = {
     "ALLOW_HTTP": "AWS_ALLOW_HTTP",
     "VIRTUAL_HOSTED_STYLE_REQUEST": "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
 }
+_HADOOP = {
+    "AWS_ACCESS_KEY_ID": "fs.s3a.access.key",
+    "AWS_SECRET_ACCESS_KEY": "fs.s3a.secret.key",
+    "AWS_SESSION_TOKEN": "fs.s3a.session.token",
+    "AWS_REGION": "fs.s3a.endpoint.region",
+    "AWS_ENDPOINT_URL": "fs.s3a.endpoint",
+}
 _lock = threading.Lock()
 _exported: dict[str, str] = {}
 
@@ -46,6 +53,25 @@ def environment_of(storage_options: Mapping[str, str]) -> dict[str, str]:
         if variables.setdefault(name, value) != value:
             raise ValueError(f"storage_options sets {name} twice, under two spellings and with two values; keep one")
     return variables
+
+
+def hadoop_options(storage_options: Mapping[str, str]) -> dict[str, str]:
+    """Translate delta-rs storage options into Hadoop's S3A options, for Apache Spark.
+
+    Args:
+        storage_options: Options in any spelling that delta-rs accepts; empty gives an empty result.
+
+    Raises:
+        ValueError: Two spellings of one option have different values.
+    """
+    variables = environment_of(storage_options)
+    options = {_HADOOP[name]: value for name, value in variables.items() if name in _HADOOP}
+    if "AWS_ENDPOINT_URL" in variables:
+        # Servers other than Amazon's seldom have a host name per bucket.
+        hosted = variables.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "false").lower() == "true"
+        options["fs.s3a.path.style.access"] = "false" if hosted else "true"
+        options["fs.s3a.connection.ssl.enabled"] = str(variables["AWS_ENDPOINT_URL"].startswith("https")).lower()
+    return options
 
 
 def export_storage_options(storage_options: Mapping[str, str]) -> dict[str, str]:
