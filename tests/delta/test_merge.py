@@ -8,8 +8,24 @@ import pyarrow as pa
 import pytest
 
 from medallion.delta.preconditions import DuplicateKeyError
+from medallion.delta.store import DeltaStore
 from medallion.engine.frames import from_arrow
+from medallion.engine.storage import hadoop_options
 from medallion.partitions import SliceError
+
+_ON_SPARK = pytest.param("engine", marks=[pytest.mark.spark, pytest.mark.slow])
+
+
+@pytest.fixture(params=["process", _ON_SPARK])
+def lake(request: pytest.FixtureRequest, store: DeltaStore, lake_at: Any) -> Any:
+    """Merged by delta-rs in this process, and by Delta MERGE in Apache Spark: the same promises."""
+    if request.param == "process":
+        return lake_at(store)
+    session = request.getfixturevalue("apache_spark")
+    for name, value in hadoop_options(store.storage_options).items():
+        session.conf.set(name, value)
+    return lake_at(store, lambda: session)
+
 
 MERGE: dict[str, Any] = {"mode": "merge", "keys": ("day",)}
 
@@ -116,5 +132,5 @@ def test_a_new_column_is_not_dropped_under_additive_evolution(lake: Any, rows: A
 
 def test_the_commit_says_which_run_made_it(lake: Any, rows: Any) -> None:
     lake.write(rows(("a", 1)), commit={"dagster/run_id": "r1"}, **MERGE)
-    assert lake.commit["operation"] == "MERGE"
+    assert lake.commit["medallion/mode"] == "merge"
     assert lake.commit["dagster/run_id"] == "r1"

@@ -28,6 +28,16 @@ def test_a_spark_connect_address_is_kept_as_it_is(address: str) -> None:
     assert not profile.embedded
 
 
+def test_spark_is_a_driver_of_this_process_on_this_machine() -> None:
+    profile = EngineProfile.parse("spark")
+    assert (profile.master, profile.url, profile.embedded) == ("local[*]", None, False)
+
+
+@pytest.mark.parametrize("master", ["spark://host:7077", "spark://one:7077,two:7077"])
+def test_a_standalone_cluster_is_a_master(master: str) -> None:
+    assert EngineProfile.parse(master) == EngineProfile(master=master)
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
@@ -35,6 +45,10 @@ def test_a_spark_connect_address_is_kept_as_it_is(address: str) -> None:
         ("Sail", "'Sail'"),
         ("local[2]", "set it to 'sail'"),
         ("http://host:1", "'http://host:1'"),
+        ("spark://host", "'host' is not host:port"),
+        ("spark://host:7077/path", "is not host:port"),
+        ("spark://me@host:7077", "is not host:port"),
+        ("spark://one:7077,two", "'two' is not host:port"),
         ("sc://", "host is missing"),
         ("sc://:15002", "host is missing"),
         ("sc://host:port", "port"),

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from medallion.engine.storage import environment_of, export_storage_options, storage_environment
+from medallion.engine.storage import environment_of, export_storage_options, hadoop_options, storage_environment
 
 FIRST = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "first", "AWS_SECRET_ACCESS_KEY": "hush"}
 
@@ -71,3 +71,23 @@ def test_two_spellings_with_two_values_are_refused() -> None:
 
 def test_options_of_delta_rs_that_no_engine_reads_stay_out_of_the_environment() -> None:
     assert environment_of({"timeout": "5s", "provider": "s3", "bucket": "b"}) == {}
+
+
+def test_spark_gets_the_same_options_as_hadoop_names_them() -> None:
+    assert hadoop_options({**FIRST, "AWS_REGION": "r", "timeout": "5s"}) == {
+        "fs.s3a.access.key": "first",
+        "fs.s3a.secret.key": "hush",
+        "fs.s3a.endpoint": "http://127.0.0.1:1",
+        "fs.s3a.endpoint.region": "r",
+        "fs.s3a.path.style.access": "true",
+        "fs.s3a.connection.ssl.enabled": "false",
+    }
+
+
+def test_amazon_itself_needs_neither_address_nor_path_style() -> None:
+    assert hadoop_options({"AWS_REGION": "eu-central-1"}) == {"fs.s3a.endpoint.region": "eu-central-1"}
+
+
+def test_a_server_with_host_names_per_bucket_keeps_them() -> None:
+    options = {"AWS_ENDPOINT_URL": "https://s3.example", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true"}
+    assert hadoop_options(options)["fs.s3a.path.style.access"] == "false"

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from medallion.cli import generate, quarantine
+from medallion.cli import generate, jars, quarantine
 from medallion.cli.capture import capture
 from medallion.cli.diff import changes, diff
 from medallion.cli.doctor import doctor
@@ -55,6 +55,7 @@ app.command("restore")(restore)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("migrate")(migrate)
 app.command("ui")(ui)
+app.add_typer(jars.app, name="jars")
 app.command("maintain")(maintain)
 app.command("unarchive")(unarchive)
 app.command("doctor")(doctor)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
     from pyspark.sql import SparkSession
 
-_MERGED = 1  # version 0 is the clone
+_MERGED = 2  # after the empty table and the clone
 
 
 def merge_in_engine(
@@ -48,10 +48,15 @@ def merge_in_engine(
         deltalake.exceptions.CommitFailedError: somebody else committed first.
         pyspark.errors.PySparkException: the engine can't clone or merge; nothing has changed.
     """
+    from deltalake import DeltaTable
+
     store, path = upsert.stage.store, upsert.stage.table
     name = STAGE_PREFIX + uuid.uuid4().hex[:12]
     uri = store.uri((*path, name))
-    spark.sql(f"CREATE TABLE {_at(uri)} SHALLOW CLONE {_at(store.uri(path))} VERSION AS OF {table.version()}").collect()
+    # Spark takes a path below a table for one of its partitions unless a table of its own is there.
+    DeltaTable.create(uri, table.schema(), storage_options=store.options)
+    source = f"{_at(store.uri(path))} VERSION AS OF {table.version()}"
+    spark.sql(f"CREATE OR REPLACE TABLE {_at(uri)} SHALLOW CLONE {source}").collect()
     spark.sql(_statement(upsert, uri)).collect()
     clone = Stage(store, path, name, (), {})
     log = _log(clone, _MERGED)
