@@ -3,6 +3,7 @@
 import dagster as dg
 
 from medallion.domains import declared_tables
+from medallion.executor import run_executor
 from medallion.graph import build_assets
 from medallion.logs import configure_dagster_logs
 from medallion.settings import Settings
@@ -25,7 +26,7 @@ def build(settings: Settings) -> dg.Definitions:
         sensors=automation.sensors,
         schedules=automation.schedules,
         resources=build_resources(settings),
-        executor=dg.in_process_executor,
+        executor=run_executor(settings),
     )
 
 

@@ -8,9 +8,15 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import capture, olist, pagila, write_path
+from benchmarks import capture, growth, olist, pagila, write_path
 
-BENCHMARKS = {"olist": olist.run, "pagila": pagila.run, "write_path": write_path.run, "capture": capture.run}
+BENCHMARKS = {
+    "olist": olist.run,
+    "pagila": pagila.run,
+    "write_path": write_path.run,
+    "capture": capture.run,
+    "growth": growth.run,
+}
 RESULTS = Path(__file__).parents[1] / ".benchmarks"
 
 

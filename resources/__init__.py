@@ -6,6 +6,7 @@ import dagster as dg
 from dagster_deltalake.config import ClientConfig, LocalConfig, S3Config
 
 from medallion.delta.io_manager import LakeIOManager
+from medallion.engine.profile import SETTING
 from medallion.engine.resource import SparkEngine
 from medallion.landing_resource import LandingZone
 from medallion.postgres.resource import Databases
@@ -26,7 +27,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     Args:
         settings: where the lake and the landing zone are and which engine computes.
     """
-    engine = SparkEngine(profile=settings.engine, memory_bytes=settings.engine_memory)
+    # The address of a Connect server may carry a token.
+    engine = SparkEngine.from_settings(settings, dg.EnvVar(SETTING) if settings.engine.startswith("sc://") else None)
     options = settings.storage_options
     # As EnvVar a credential is read when a run starts, and the UI shows the variable's name, never its value. The
     # engine and the landing zone read the same variables themselves.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from medallion.landing import LandedFile, Landing, LandingError
+from medallion.storage_errors import StorageError
 from tests.fixtures.s3_server import S3, s3_server
 
 
@@ -200,12 +201,12 @@ def test_a_large_object_in_parts_has_an_etag_that_is_no_md5_and_is_compared_by_c
     assert not landing.holds("shop", "orders", "2017-01", "orders.csv", ours)
 
 
-def test_an_absent_bucket_is_an_error_in_one_line_that_names_the_root(s3: S3) -> None:
+def test_an_absent_bucket_is_an_error_in_one_line_that_names_it(s3: S3) -> None:
     landing = Landing("s3://no-such-bucket/landing", s3.storage_options)
-    with pytest.raises(LandingError, match=r"s3://no-such-bucket/landing/shop.*NoSuchBucket") as error:
+    with pytest.raises(StorageError, match=r"GET .*/no-such-bucket \(.*landing/shop/\): the bucket is not") as error:
         landing.scan("shop")
     assert "\n" not in str(error.value)
-    with pytest.raises(LandingError, match="can't be written"):
+    with pytest.raises(StorageError, match=r"PUT .*/no-such-bucket/landing/shop/orders/.*: the bucket is not there"):
         put(landing, "orders", "2017-01", "orders.csv", b"x")
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from medallion.placement import Placement
 
+# Spark would leave the microseconds out.
+_JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"}
 ERRORS, WARNINGS, RAW, ROWS, BATCH = "_errors", "_warnings", "_raw", "_rows", "_batch"
 _KEPT = "_keeps_rules"
 _BETWEEN = "\n"  # of rule names, which are identifiers
@@ -90,7 +92,7 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
     # Nearly every row is kept: one condition is all it costs then. The rest is computed for rejected rows alone, and
     # before the sort of a deduplication, which would otherwise carry the raw values of every row.
     annotated = df.withColumn(_KEPT, _kept(rules, unparsed)).withColumns(
-        {ERRORS: F.when(rejected, _joined(errors)), RAW: F.when(rejected, F.to_json(raw))}
+        {ERRORS: F.when(rejected, _joined(errors)), RAW: F.when(rejected, F.to_json(raw, _JSON))}
     )
     outcome = F.when(rejected, F.lit(REJECTED))
     if latest_by:

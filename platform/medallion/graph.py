@@ -18,8 +18,10 @@ from medallion.landing import SNAPSHOT
 from medallion.landing_sensor import LANDED, landed_fingerprints
 from medallion.partition_events import bad_partitions, evaluations
 from medallion.pipeline import Making
+from medallion.retries import RetryPassing, retry_passing
 from medallion.run_partitions import read_keys, run_keys
 from medallion.settings import Settings
+from medallion.storage_errors import ExplainedStorage
 from medallion.tables import DeclarationError, Table, input_key
 from medallion.updates import on_update
 from medallion.verdict import Verdict, check_specs
@@ -60,7 +62,8 @@ def build_assets(tables: Iterable[Table]) -> list[dg.AssetsDefinition]:
     with warnings.catch_warnings():
         # Backfill policies and code references are beta by name only; pinned, they don't change under us.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return [_asset(table, by_label) for table in by_label.values()]
+        retries = retry_passing(Settings().retry_delay)
+        return [_asset(table, by_label, retries) for table in by_label.values()]
 
 
 def _require_countable(table: Table, tables: Mapping[str, Table]) -> None:
@@ -75,12 +78,12 @@ def _require_countable(table: Table, tables: Mapping[str, Table]) -> None:
             )
 
 
-def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
+def _asset(table: Table, tables: Mapping[str, Table], retries: RetryPassing) -> dg.AssetsDefinition:
     """The asset of a table: a generator that yields check results before its output, so that nothing bad is stored."""
     landing = {LANDING} if table.reads_arrivals else set()
     databases = {DATABASES} if table.reads_source else set()
 
-    def make(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
+    def events(context: dg.AssetExecutionContext, inputs: Mapping[str, Any]) -> Iterator[Any]:
         step = context.get_step_execution_context()
         # Taken before the files are read: if one changes in between, the landing sensor runs the slice once more.
         landed = landed_fingerprints(table, getattr(context.resources, LANDING)) if landing else {}
@@ -118,6 +121,10 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
             if candidate.bad:
                 raise bad_partitions(table, candidate.bad, len(candidate.partitions))
 
+    def make(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
+        with ExplainedStorage():
+            yield from events(context, inputs)
+
     _sign(make, table)
     decorate = dg.asset(
         key=table.key,
@@ -137,6 +144,7 @@ def _asset(table: Table, tables: Mapping[str, Table]) -> dg.AssetsDefinition:
         freshness_policy=table.freshness,
         code_version=table.version,
         pool="_".join(table.path),
+        retry_policy=retries,
         automation_condition=on_update(table, tables),
         metadata=_definition_metadata(table),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from medallion.object_store import open_store
+from medallion.storage_errors import storage_error
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -161,7 +162,8 @@ class Landing:
         An existing file of that name is replaced in one step.
 
         Raises:
-            LandingError: a part of the path can't be one, or the store refuses the file.
+            LandingError: a part of the path can't be one, or the file can't be written.
+            StorageError: the object store refuses the file.
         """
         _check_parts(domain, table, slice_key, name)
         path = f"{domain}/{table}/{slice_key}/{name}"
@@ -233,6 +235,8 @@ class Landing:
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
+            if (refusal := storage_error(error)) is not None:
+                raise refusal from None
             # The store's message goes on for a page of debug output, which repeats its first paragraph.
             cause = " ".join(str(error).split("Debug source:")[0].split())
             raise LandingError(f"{failure}: {cause} Check the address, the credentials and the rights.") from error

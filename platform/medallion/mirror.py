@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from medallion.delta.preconditions import repeated_keys
+from medallion.delta.preconditions import count_keys
 from medallion.delta.staging import PASSED, Stage
 from medallion.delta.store import scan
 from medallion.extract import DELETED, Extract
@@ -37,7 +37,7 @@ class Mirror:
     @cached_property
     def repeated_keys(self) -> int:
         """Keys that more than one staged row has."""
-        return repeated_keys(self._staged, self.key)
+        return count_keys(self._staged, self.key).repeated
 
     @cached_property
     def rows(self) -> int:

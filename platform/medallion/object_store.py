@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,19 @@ _OPTIONS = {
     "AWS_REGION": "region",
     "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "virtual_hosted_style_request",
 }
+_MOST_RETRIES = 1000
+"""So many that the time decides: ten, as delta-rs has it, are over after two to five seconds."""
+_patience: ContextVar[int | None] = ContextVar("_patience", default=None)
+
+
+@contextmanager
+def patience(seconds: int) -> Iterator[None]:
+    """Repeat requests to stores that are opened in this block for so long, whatever the settings say."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 def open_store(uri: str, options: Mapping[str, str]) -> ObjectStore:
@@ -42,8 +57,22 @@ def open_store(uri: str, options: Mapping[str, str]) -> ObjectStore:
         prefix=prefix or None,
         config=config,  # type: ignore[arg-type]
         client_options={"allow_http": allow_http.lower() in ("true", "1")},
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+        retry_config={"max_retries": _MOST_RETRIES, "retry_timeout": timedelta(seconds=_retry_seconds())},
     )
+
+
+def retry_options(uri: str) -> dict[str, str]:
+    """How long requests to the store of a root are repeated, as options of delta-rs; none on local disk."""
+    if not uri.startswith("s3"):
+        return {}
+    return {"max_retries": str(_MOST_RETRIES), "retry_timeout": f"{_retry_seconds()}s"}
+
+
+def _retry_seconds() -> int:
+    from medallion.settings import Settings
+
+    asked = _patience.get()
+    return Settings().storage_retry_seconds if asked is None else asked
 
 
 def delete_tree(store: ObjectStore, prefix: str) -> int:

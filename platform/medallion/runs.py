@@ -16,6 +16,7 @@ import dagster as dg
 
 from medallion.domains import declared_tables
 from medallion.planning import PlannedRun, common_partitions, tagged_ranges
+from medallion.run_folder import remove_run_folder
 from medallion.run_partitions import create_run
 from medallion.settings import Settings
 from medallion.tables import Table
@@ -136,7 +137,7 @@ def execute(
     if not verbose:
         _capture_into_files(instance)
     with _announced(platform.settings.home, run.run_id):
-        for event in execute_run_iterator(_in_memory(job), run, instance):
+        for event in execute_run_iterator(_loadable(platform.settings, job), run, instance):
             yield run.run_id, event
 
 
@@ -170,9 +171,12 @@ def close_lost_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
             if run is not None:
                 if not run.is_finished:
                     instance.report_run_failed(run, "The process of this run ended before the run did.")
-                    instance.add_run_tags(run.run_id, {_LOST: "true"})
                     closed.append(run.run_id)
+                if not run.is_success:
+                    # Run monitoring may have marked it as failed already.
+                    instance.add_run_tags(run.run_id, {_LOST: "true"})
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                remove_run_folder(home, run.run_id)
             path.unlink(missing_ok=True)
     return closed
 
@@ -225,10 +229,16 @@ def _capture_into_files(instance: dg.DagsterInstance) -> None:
     manager.capture_logs = capture_logs  # type: ignore[method-assign]
 
 
-def _in_memory(job: JobDefinition) -> Any:
+def _loadable(settings: Settings, job: JobDefinition) -> Any:
+    """The job as Dagster executes it: as it is, or so that other processes can load it too."""
     from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-    return InMemoryJob(job)
+    if settings.executor == "in_process":
+        return InMemoryJob(job)
+    return ReconstructableRepository.for_module(settings.definitions, "defs", str(Path.cwd())).get_reconstructable_job(
+        job.name
+    )
 
 
 def _origin(settings: Settings, job_name: str) -> RemoteJobOrigin | None:

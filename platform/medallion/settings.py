@@ -8,6 +8,8 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from medallion.engine.jars import PACKAGES
+
 _AWS_OPTIONS = {
     "AWS_ENDPOINT_URL": "aws_endpoint_url",
     "AWS_REGION": "aws_region",
@@ -29,9 +31,42 @@ class Settings(BaseSettings):
     archive: str = Field(
         default="", description="Root of old bronze partitions: a folder or s3://bucket/prefix. Empty archives nothing."
     )
-    engine: str = Field(default="sail", description="Engine profile: `sail` (embedded) or a Spark Connect URL, sc://…")
+    engine: str = Field(
+        default="sail",
+        description="Engine profile: `sail` (embedded), `spark` (on this machine), spark://host:port, or sc://host:port.",
+    )
+    spark_packages: str = Field(
+        default=",".join(PACKAGES),
+        description="Maven coordinates, comma separated, of what Apache Spark needs beside its own jars.",
+    )
+    spark_jars: Path | None = Field(
+        default=None,
+        description="Folder of those jars here and on every worker; unset: the user's cache, sent to every worker.",
+    )
     engine_memory: int = Field(
-        default=1 << 30, ge=64 << 20, description="Bytes the embedded engine may hold before it spills to disk."
+        default=1 << 30, ge=64 << 20, description="Bytes the engine of this process may hold before it spills to disk."
+    )
+    instance_url: str = Field(
+        default="",
+        description="postgresql://user@host:5432/database of Dagster's runs, events and schedules. Empty keeps them in "
+        "SQLite files below the home, which is for one machine.",
+    )
+    instance_password: SecretStr | None = Field(
+        default=None, description="Password of the user of instance_url, as it is: nothing in it needs to be encoded."
+    )
+    executor: Literal["in_process", "multiprocess"] = Field(
+        default="in_process",
+        description="How the steps of a run are executed: one after the other in the run's own process, or several at "
+        "a time, each in a process of its own; the latter needs a Spark Connect server that all of them share.",
+    )
+    executor_steps: int = Field(
+        default=4, ge=1, description="Steps of one run that the multiprocess executor executes at a time."
+    )
+    retry_delay: float = Field(
+        default=5.0,
+        ge=0,
+        description="Seconds until a step is tried again that failed for a reason that passes, such as a server that "
+        "is restarted; the second and third retry wait three and seven times as long.",
     )
     definitions: str = Field(default="definitions", description="Module that holds the Dagster definitions.")
     workspace: Path = Field(default=Path("workspace.yaml"), description="Workspace file that the web server loads.")
@@ -46,6 +81,12 @@ class Settings(BaseSettings):
         default="", description="For crash tests: STEP@TABLE at which the process kills itself; see medallion.faults."
     )
 
+    storage_retry_seconds: int = Field(
+        default=15,
+        ge=1,
+        description="Seconds for which a request is repeated that an object store does not answer or answers with "
+        "'slow down' (503).",
+    )
     aws_endpoint_url: str | None = Field(default=None, validation_alias="AWS_ENDPOINT_URL")
     aws_region: str | None = Field(default=None, validation_alias="AWS_REGION")
     aws_access_key_id: SecretStr | None = Field(default=None, validation_alias="AWS_ACCESS_KEY_ID")
@@ -60,6 +101,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"the lake can't be in {self.lake_uri}: the engine takes only folders whose whole path is made of "
                 "ASCII letters, digits and - . _ ~; set MEDALLION_HOME or MEDALLION_LAKE to such a one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_share_an_engine(self) -> Self:
+        if self.executor == "multiprocess" and not self.engine.strip().startswith("sc://"):
+            raise ValueError(
+                "MEDALLION_EXECUTOR=multiprocess executes every step in a process of its own, and with "
+                f"MEDALLION_ENGINE={self.engine} each of them would start an engine; set MEDALLION_ENGINE to the Spark "
+                "Connect server that they are to share (sc://host:15002), or MEDALLION_EXECUTOR to in_process"
             )
         return self
 

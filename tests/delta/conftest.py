@@ -29,6 +29,8 @@ from tests.fixtures.s3_process import s3_process
 from tests.fixtures.s3_server import S3, s3_config
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from medallion.delta.publish import WriteMode
 
 ORDERS = ("silver", "shop", "orders")
@@ -39,8 +41,9 @@ class Lake:
 
     path = ORDERS
 
-    def __init__(self, store: DeltaStore) -> None:
+    def __init__(self, store: DeltaStore, spark: Callable[[], SparkSession] | None = None) -> None:
         self.store = store
+        self.spark = spark
 
     def stage(self, frame: Any, partition_by: Sequence[str] = ()) -> Stage:
         return write_stage(self.store, self.path, partition_by, stage_writer(frame, self.store))
@@ -59,7 +62,7 @@ class Lake:
         stage = self.stage(frame, partition_by)
         staged = {item.name: item for item in stage.schema.fields}
         schema = schema or Schema([staged[name] for name in names])
-        published = publish(Write(stage, selection, schema, tuple(partition_by), mode, **options))
+        published = publish(Write(stage, selection, schema, tuple(partition_by), mode, spark=self.spark, **options))
         stage.discard(keep=published.kept)
         return published
 

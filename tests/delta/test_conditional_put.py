@@ -23,6 +23,12 @@ from tests.fixtures.broken_s3 import broken_s3, ignoring, racy, refusing
 from tests.fixtures.s3_server import S3, s3_config
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not know conditional PUT answers 501, which is repeated as any 5xx."""
+    monkeypatch.setenv("MEDALLION_STORAGE_RETRY_SECONDS", "1")
+
+
 def lake_of(server: S3) -> DeltaStore:
     return DeltaStore(f"s3://{server.bucket}/{uuid.uuid4().hex[:8]}", server.storage_options)
 

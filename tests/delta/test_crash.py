@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import signal
 from pathlib import Path
 from typing import Any
 
-import obstore
 import pytest
 
 from medallion.delta.staging import abandoned_stages, sweep_stages
 from medallion.faults import Fault
-from tests.fixtures.crash_run import AFTER, BEFORE, QUARANTINE, TABLE, Scene, run, run_with_fault
+from tests.fixtures.crash_run import (
+    QUARANTINE,
+    TABLE,
+    Rows,
+    Scene,
+    assert_whole,
+    published,
+    rows_of,
+    run,
+    run_with_fault,
+)
 from tests.fixtures.processes import processes
 from tests.fixtures.s3_server import S3
 
 pytestmark = pytest.mark.slow
 
 Step = tuple[Fault, tuple[str, ...]]
-Rows = dict[tuple[str, ...], list[str]]
 MODES = ("replace", "append", "merge")
 RUN_ONLY = {Fault.AFTER_AUDIT, Fault.BEFORE_EVENT}
 """Steps of the run, which quarantine does not take."""
@@ -50,14 +57,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def scene(mode: Any) -> Scene:
         if mode not in made:
-            folder = tmp_path_factory.mktemp(mode)
-            new = Scene(folder, mode, str(folder / "lake"))
-            new.land(BEFORE)
-            for label in ("bronze/shop/orders", "silver/shop/orders"):
-                run(new, label, tuple(BEFORE))
-            new.land(AFTER)
-            run(new, "bronze/shop/orders", tuple(AFTER))
-            made[mode] = new
+            made[mode] = published(tmp_path_factory.mktemp(mode), mode)
         return made[mode]
 
     return scene
@@ -80,10 +80,6 @@ def unharmed(scenes: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return rows
 
 
-def rows_of(scene: Scene) -> Rows:
-    return {path: scene.rows(path) for path in (TABLE, QUARANTINE)}
-
-
 def kill_and_run_again(scene: Scene, step: Step, expected: Rows) -> None:
     before = rows_of(scene)
     process = processes().Process(target=run_with_fault, args=(scene, name(step)))
@@ -99,20 +95,6 @@ def kill_and_run_again(scene: Scene, step: Step, expected: Rows) -> None:
         assert abandoned_stages(scene.store, path, _NOW) == []
     assert_whole(scene, expected)
     assert rows_of(scene) == expected
-
-
-def assert_whole(scene: Scene, *allowed: Rows) -> None:
-    """Each table is in one of the allowed states, every version of it can be read, and its log has no torn entry."""
-    for path, rows in rows_of(scene).items():
-        assert rows in [state[path] for state in allowed]
-        table = scene.store.find(path)
-        for version in range(table.version() + 1 if table else 0):
-            scene.rows(path, version)
-        for batch in obstore.list(scene.store.objects, "/".join([*path, "_delta_log"])):
-            for entry in batch:
-                if entry["path"].endswith(".json"):
-                    content = bytes(obstore.get(scene.store.objects, entry["path"]).bytes())
-                    assert all(json.loads(line) for line in content.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def versions(lake: Lake) -> list[tuple[str, str | None, int, int | None]]:
 def test_several_changes_of_a_key_in_one_batch_follow_each_other(lake: Lake) -> None:
     assert take(lake, ("a", "y", 5), ("a", "x", 1), ("b", "z", 1)) == {"inserted": 3}
     assert versions(lake) == [("a", "x", 1, 5), ("a", "y", 5, None), ("b", "z", 1, None)]
+    # New versions alone are appended: a merge would join them with the table in memory.
+    assert (lake.commit["operation"], lake.commit["operationParameters"]["mode"]) == ("WRITE", "Append")
+    assert take(lake, ("a", "w", 9), ("c", "z", 1)) == {"inserted": 2, "updated": 1}
     assert lake.commit["operation"] == "MERGE"
 
 
@@ -282,6 +285,9 @@ def test_what_a_rival_commits_meanwhile_is_part_of_the_history(anywhere: Lake, m
     monkeypatch.setattr(publishing, "_commit", rivalled)
     take(anywhere, ("a", "y", 5), ("a", "x", 2))
     assert versions(anywhere) == [("a", "x", 1, 3), ("a", "rival", 3, 5), ("a", "y", 5, None)]
+    rivals.append(lambda: take(anywhere, ("b", "rival", 1)))
+    take(anywhere, ("b", "x", 1), ("b", "y", 4))  # would be new, were it not for the rival
+    assert versions(anywhere)[3:] == [("b", "x", 1, 4), ("b", "y", 4, None)]
 
 
 def _crash(root: str, fault: str) -> None:

@@ -83,7 +83,8 @@ class Plan:
             products=scaled(32_951),
             sellers=scaled(3_095),
             geolocation=scaled(1_000_163),
-            postcodes=scaled(19_015, least=150),
+            # Postcodes are given: a larger shop has more customers and points at each of them.
+            postcodes=min(scaled(19_015, least=150), 19_015),
             months=tuple(shares(orders, MONTH_WEIGHTS)),
             statuses=dict(zip(STATUS_WEIGHTS, shares(orders, tuple(STATUS_WEIGHTS.values())), strict=True)),
             orders_without_items=scaled(775),

@@ -131,9 +131,12 @@ def explanation(error: Exception) -> str | None:
     from pydantic import ValidationError
 
     from medallion.settings import Settings
+    from medallion.storage_errors import storage_error
 
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         return _settings_message(error)
+    if (refusal := storage_error(error)) is not None:
+        return str(refusal)
     module = type(error).__module__
     if module.startswith(("medallion.", f"{Settings().domains}.")):
         return str(error)

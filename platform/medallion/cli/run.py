@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -291,6 +292,8 @@ def execute_plan(
     from medallion.instance.home import open_instance
     from medallion.runs import close_lost_runs, execute
 
+    # By default SIGTERM ends Python at once, and the run would look alive.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     result.planned += len(plan)
     with open_instance(platform.settings.home) as instance:
         close_lost_runs(instance, platform.settings.home)

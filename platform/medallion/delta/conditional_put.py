@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+from medallion.storage_errors import StorageUnavailableError, storage_error
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
@@ -63,8 +65,11 @@ def _race(store: DeltaStore) -> None:
                         f"{store.root}: {winners} of {_RACERS} writers created the same object, so two could win the "
                         f"same commit and one of them would lose its rows. {_NEEDED}"
                     )
-    finally:
+    except ConditionalPutError:
         obstore.delete(objects, keys)
+        raise
+    # After any other error the store does not answer, or refuses this as well.
+    obstore.delete(objects, keys)
 
 
 def _require_condition(store: DeltaStore, key: str) -> None:
@@ -75,6 +80,8 @@ def _require_condition(store: DeltaStore, key: str) -> None:
     try:
         created = _create(store.objects, key, 0)
     except (GenericError, NotSupportedError, NotImplementedError) as error:
+        if isinstance(storage_error(error), StorageUnavailableError):
+            raise
         obstore.put(store.objects, key, b"")  # raises if it was not for the condition
         raise ConditionalPutError(f"{store.root}: the store refuses conditional PUT. {_NEEDED}") from error
     if not created:

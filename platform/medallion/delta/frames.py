@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medallion.delta.ahead import Ahead
+from medallion.delta.parquet import writer_properties
 from medallion.delta.protocol import require_own_files
 from medallion.delta.staging import OUTCOME, PASSED
 from medallion.delta.store import DeltaStore, column_types, scan
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable, Schema
     from pyspark.sql import DataFrame, SparkSession
-
-_GROUP_ROWS = 100_000
 
 Writer = Callable[[str, Sequence[str]], None]
 
@@ -170,7 +169,7 @@ def _write_spark(frame: DataFrame, uri: str, partition_by: Sequence[str]) -> Non
 
 def _write_arrow(reader: pa.RecordBatchReader, uri: str, partition_by: Sequence[str], store: DeltaStore) -> None:
     import pyarrow as pa
-    from deltalake import WriterProperties, write_deltalake
+    from deltalake import write_deltalake
 
     schema = reader.schema.append(pa.field(OUTCOME, pa.string()))
 
@@ -184,9 +183,8 @@ def _write_arrow(reader: pa.RecordBatchReader, uri: str, partition_by: Sequence[
             uri,
             pa.RecordBatchReader.from_batches(schema, outcomes(ahead.batches())),
             partition_by=list(partition_by),
-            storage_options=dict(store.storage_options),
-            # A group is held in memory until it is full; the default of a million rows cost 230 MB at three million.
-            writer_properties=WriterProperties(max_row_group_size=_GROUP_ROWS),
+            storage_options=store.options,
+            writer_properties=writer_properties(),
         )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,7 +23,10 @@ from medallion.engine.resource import SparkEngine
 from medallion.faults import Fault, fault
 from medallion.partitions import WHOLE, Slice, SliceError, slice_of
 from medallion.quarantine import replace_slices
+from medallion.run_folder import run_folder
 from medallion.run_partitions import announce_only, read_keys, run_keys
+from medallion.settings import Settings
+from medallion.storage_errors import ExplainedStorage
 
 MODE, KEYS, EVOLUTION, PARTITION_BY = (
     "medallion/mode",
@@ -47,25 +51,27 @@ class LakeIOManager(DeltaLakeIOManager):
         """None: frames are told apart by `medallion.delta.frames`."""
         return []
 
-    def create_io_manager(self, context: Any) -> "LakeStorage":  # type: ignore[override]  # noqa: ARG002
-        """Make the IO manager of a run, unless two writers could win the same commit on its store."""
+    @ExplainedStorage()
+    def create_io_manager(self, context: Any) -> "LakeStorage":  # type: ignore[override]
+        """Make the IO manager of a run or a step, unless two writers could win the same commit on its store."""
         store = DeltaStore(
             root=self.root_uri.rstrip("/"),
             storage_options=delta_options(self.storage_options, self.client_options),
             table_config=self.table_config or {},
         )
         require_conditional_put(store)
-        return LakeStorage(store, self.engine)
+        return LakeStorage(store, self.engine, run_folder(Settings().home, context.run))
 
 
 class LakeStorage(dg.IOManager):
-    """The IO manager of a run; assets read its `snapshots`, write to its `store` and compute in its `engine`."""
+    """The IO manager of a run or a step; assets read its `snapshots`, write to its `store`, compute in its `engine`."""
 
-    def __init__(self, store: DeltaStore, engine: SparkEngine) -> None:
+    def __init__(self, store: DeltaStore, engine: SparkEngine, pins: Path | None = None) -> None:
         self.store = store
-        self.snapshots = Snapshots(store.root, store.storage_options, store.table_config)
+        self.snapshots = Snapshots(store.root, store.storage_options, store.table_config, pins)
         self.engine = engine
 
+    @ExplainedStorage()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Publish a candidate, or stage and publish a plain frame, in one commit."""
         candidate = obj if isinstance(obj, Candidate) else self._stage(context, obj)
@@ -86,6 +92,7 @@ class LakeStorage(dg.IOManager):
             announce_only(context, write.selection.keys)
         fault(Fault.BEFORE_EVENT, write.table)
 
+    @ExplainedStorage()
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the slice that the partition mapping selects, the declared columns only."""
         kind = context.dagster_type.typing_type

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medallion.delta.staging import OUTCOME, PASSED, StagedFile
 from medallion.delta.store import scan
 from medallion.partitions import BoundSlice, SliceError, parse_file_value
+from medallion.sql import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from medallion.delta.publish import Write
+
+
+_MEMORY = "256MB"
 
 
 class DuplicateKeyError(ValueError):
@@ -63,20 +69,43 @@ def require_unique_keys(write: Write) -> None:
     """
     if not write.keys:
         raise ValueError(f"{write.name}: merging needs key columns; declare Config.unique in its contract")
-    rows = scan(write.stage.delta, write.keys, f"{OUTCOME} = '{PASSED}'").read_all()
-    for key in write.keys:
-        if nulls := rows[key].null_count:
+    counts = count_keys(scan(write.stage.delta, write.keys, f"{OUTCOME} = '{PASSED}'"), write.keys)
+    for key, nulls in counts.nulls.items():
+        if nulls:
             raise DuplicateKeyError(f"{write.name}: {nulls} rows to merge have no {key}, which is part of the key")
-    if repeated := repeated_keys(rows, write.keys):
+    if counts.repeated:
         raise DuplicateKeyError(
-            f"{write.name} slice {write.selection.label}: {repeated} keys {list(write.keys)} stand for more than one "
-            "row to merge; nothing was written. Deduplicate in the transform or declare latest_by"
+            f"{write.name} slice {write.selection.label}: {counts.repeated} keys {list(write.keys)} stand for more "
+            "than one row to merge; nothing was written. Deduplicate in the transform or declare latest_by"
         )
 
 
-def repeated_keys(rows: pa.Table, keys: Sequence[str]) -> int:
-    """How many keys more than one row has."""
-    import pyarrow.compute as pc
+@dataclass(frozen=True)
+class KeyCounts:
+    """What is wrong with the keys of some rows.
 
-    groups = rows.group_by(list(keys)).aggregate([([], "count_all")])
-    return int(pc.sum(pc.greater(groups["count_all"], 1)).as_py() or 0)
+    Attributes:
+        repeated: how many keys more than one row has.
+        nulls: how many rows lack a column of the key, by column.
+    """
+
+    repeated: int
+    nulls: Mapping[str, int]
+
+
+def count_keys(rows: pa.Table | pa.RecordBatchReader, keys: Sequence[str]) -> KeyCounts:
+    """Count in bounded memory, as there may be more keys than it holds."""
+    import duckdb
+
+    nulls = [f"coalesce(sum(n) FILTER (k{number} IS NULL), 0)" for number in range(len(keys))]
+    named = [f"{quoted(key)} AS k{number}" for number, key in enumerate(keys)]
+    with (
+        tempfile.TemporaryDirectory(prefix="medallion-keys-") as folder,
+        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as db,
+    ):
+        db.register("rows", rows)
+        repeated, *missing = db.execute(
+            f"SELECT count(*) FILTER (n > 1), {', '.join(nulls)} "
+            f"FROM (SELECT {', '.join(named)}, count(*) AS n FROM rows GROUP BY ALL)"
+        ).fetchall()[0]
+    return KeyCounts(int(repeated), dict(zip(keys, map(int, missing), strict=True)))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from medallion.delta.parquet import writer_properties
 from medallion.sql import literal, quoted
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ def merge_history(
         if changes.counts or taken:
             properties = commit()
             properties.app_transactions = [*(properties.app_transactions or []), *taken]
-            if changes.counts:
+            if changes.counts.keys() == {INSERT}:
+                counts = _append(table, changes, properties)
+            elif changes.counts:
                 counts = _merge(table, history, changes, properties)
             else:
                 schema, columns = table.schema(), table.metadata().partition_columns
@@ -166,6 +169,33 @@ def _merge(table: DeltaTable, history: History, changes: Changes, properties: Co
         "rows_deleted": metrics["num_target_rows_deleted"],
         "files_added": metrics["num_target_files_added"],
         "files_removed": metrics["num_target_files_removed"],
+    }
+
+
+def _append(table: DeltaTable, changes: Changes, properties: CommitProperties) -> dict[str, int]:
+    """Versions that are all new, as in a first load, need not be joined with the table in memory."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    files = len(table.file_uris())
+    rows = changes.rows()
+    schema = pa.schema([item for item in rows.schema if item.name != CHANGE])
+    batches = (batch.select(schema.names) for batch in rows)
+    write_deltalake(
+        table,
+        pa.RecordBatchReader.from_batches(schema, batches),
+        mode="append",
+        # A column that the batch lacks is NULL in its rows.
+        schema_mode="merge" if len(schema) < len(table.schema().fields) else None,
+        writer_properties=writer_properties(),
+        commit_properties=properties,
+    )
+    return {
+        "rows_inserted": changes.counts[INSERT],
+        "rows_updated": 0,
+        "rows_deleted": 0,
+        "files_added": len(table.file_uris()) - files,
+        "files_removed": 0,
     }
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from medallion.delta.store import DeltaStore
 
@@ -18,8 +23,13 @@ class Snapshots(DeltaStore):
 
     Opening a table costs milliseconds on disk and several round trips on an object store, and a step with its checks
     opens the same few tables a dozen times.
+
+    Attributes:
+        pins: the folder in which the processes of a run tell each other the versions that they read; None for a run in
+            one process.
     """
 
+    pins: Path | None = None
     _opened: dict[tuple[str, ...], DeltaTable] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def find(self, path: Sequence[str], version: int | None = None) -> DeltaTable | None:
@@ -28,7 +38,7 @@ class Snapshots(DeltaStore):
         if version is not None:
             return super().find(path, version)
         if key not in self._opened:
-            table = super().find(path)
+            table = super().find(path) if self.pins is None else self._pinned(key)
             if table is None:
                 return None
             self._opened[key] = table
@@ -37,3 +47,25 @@ class Snapshots(DeltaStore):
     def forget(self, path: Sequence[str]) -> None:
         """Open the table anew when it is read again."""
         self._opened.pop(tuple(path), None)
+        if self.pins is not None:
+            self._pin(path).unlink(missing_ok=True)
+
+    def _pinned(self, path: Sequence[str]) -> DeltaTable | None:
+        """The table at the version that the first process of the run has read."""
+        pin = self._pin(path)
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                return super().find(path, int(pin.read_text()))
+            table = super().find(path)
+            if table is None:
+                return None
+            # Another process sees the whole pin or none, and the first one stays.
+            with NamedTemporaryFile("w", dir=pin.parent) as hidden, contextlib.suppress(FileExistsError):
+                hidden.write(str(table.version()))
+                hidden.flush()
+                os.link(hidden.name, pin)
+                return table
+
+    def _pin(self, path: Sequence[str]) -> Path:
+        assert self.pins is not None
+        return self.pins / quote("/".join(path), safe="")

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from medallion.delta.log import LOG
 from medallion.delta.protocol import UnsupportedTableError, deleted_rows, require_readable, unreadable
-from medallion.object_store import delete_tree, open_store
+from medallion.object_store import delete_tree, open_store, retry_options
 from medallion.partitions import Slice, parse_file_value
 
 if TYPE_CHECKING:
@@ -81,6 +81,11 @@ class DeltaStore:
         return "/".join([self.root, *path])
 
     @cached_property
+    def options(self) -> dict[str, str]:
+        """What delta-rs is given with every table: the storage options, and how long requests are repeated."""
+        return {**retry_options(self.root), **self.storage_options}
+
+    @cached_property
     def objects(self) -> ObjectStore:
         """The raw objects below the root."""
         return open_store(self.root, self.storage_options)
@@ -97,7 +102,7 @@ class DeltaStore:
 
         name = "/".join(path)
         try:
-            table = DeltaTable(self.uri(path), version=version, storage_options=dict(self.storage_options))
+            table = DeltaTable(self.uri(path), version=version, storage_options=self.options)
         except TableNotFoundError as error:
             # delta-rs says so also of a version that is older than what is left of the log.
             if version is not None and (newest := self.find(path)) is not None:

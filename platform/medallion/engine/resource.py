@@ -104,10 +104,15 @@ class SparkEngine(LazyPySparkResource):
     )
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "SparkEngine":
-        """The engine that the settings name, with their object store."""
+    def from_settings(cls, settings: "Settings", profile: str | None = None) -> "SparkEngine":
+        """The engine that the settings name.
+
+        Args:
+            settings: of the process.
+            profile: given instead of theirs, such as an `EnvVar`, whose value Dagster's page does not show.
+        """
         return cls(
-            profile=settings.engine,
+            profile=profile or settings.engine,
             memory_bytes=settings.engine_memory,
             packages=settings.spark_packages.split(","),
             jars_folder=str(settings.spark_jars or ""),

@@ -117,6 +117,9 @@ class SparkDriver:
 
     def stop(self) -> None:
         """Stop the driver; a second call does nothing."""
+        if self.running:
+            # Of the queries whose clients are gone it would report each as an error.
+            self._context.setLogLevel("OFF")
         self._context.stop()
 
 

@@ -14,12 +14,13 @@ from medallion.postgres.catalog import SourceTable
 from medallion.postgres.comparison import Comparison, Comparisons
 from medallion.postgres.connection import Connection, connect
 from medallion.postgres.errors import SourceError, SourceSchemaError
-from medallion.sql import quoted
+from medallion.sql import literal, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from medallion.delta.store import DeltaStore
+    from medallion.postgres.moment import Moment
     from medallion.tables import Table
 
 # Taken before the snapshot: what is committed later may be in the snapshot, what is in the log before it is.
@@ -41,16 +42,18 @@ class Database:
         changes: what the log has for bronze, if this run captures it.
     """
 
-    def __init__(self, domain: str, url: str) -> None:
+    def __init__(self, domain: str, url: str, moment: Moment | None = None) -> None:
         """Take note of the database.
 
         Args:
             domain: whose database it is.
             url: `postgresql://user:password@host:port/database`.
+            moment: the snapshot that another process of the run has exported; None to take one.
         """
         self.domain = domain
         self.changes: Captured | None = None
         self._url = url
+        self._given = moment
         self._opened: Connection | None = None
         self._tables: dict[str, SourceTable] = {}
         self._comparisons: Comparisons | None = None
@@ -140,6 +143,11 @@ class Database:
             mirrors = {name: table.path for name, table in captured_tables(tables, self.domain).items()}
             self.changes = Captured(self.domain, self._url, store, mirrors)
 
+    def export(self) -> str:
+        """Name of the snapshot, by which other sessions can read it for as long as this one is open."""
+        _ = self._moment
+        return str(self._connection.query("select pg_export_snapshot() as name").column("name")[0].as_py())
+
     def comparison(self) -> Comparison:
         """Where rows of a table can be compared with those of its bronze table."""
         if self._comparisons is None:
@@ -172,6 +180,10 @@ class Database:
     @cached_property
     def _moment(self) -> tuple[int, dt.datetime]:
         self._opened = connect(self.domain, self._url)
+        if self._given is not None:
+            self._opened.execute("begin isolation level repeatable read read only")
+            self._opened.execute(f"set transaction snapshot {literal(self._given.snapshot)}")
+            return self._given.position, self._given.now
         position = self._opened.query(_POSITION).column("position")[0].as_py()
         self._opened.execute("begin isolation level repeatable read read only")
         return position, self._opened.query("select now() as now").column("now")[0].as_py()

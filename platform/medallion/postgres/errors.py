@@ -88,6 +88,8 @@ def statement_failed(domain: str, url: str, error: Error, table: str | None = No
     told = hide_credentials(url, _message(error))
     if state == "25P02":
         return SourceError(f"{place}: an earlier statement of this run failed, which ended its snapshot; run again")
+    if "snapshot identifier" in told or (state in ("22023", "42704") and "snapshot" in told):
+        return SourceError(f"{place}: the snapshot of this run has ended with the session that took it; run again")
     if state in ("42P01", "3F000"):
         return SourceSchemaError(
             f"{place}: {told}; check that {setting} names the right database, or that its search_path has the table"

@@ -10,6 +10,8 @@ from pydantic import Field, PrivateAttr
 from medallion.postgres.database import Database
 from medallion.postgres.embedded import embedded_url, is_created
 from medallion.postgres.errors import SourceUnavailableError, url_setting
+from medallion.postgres.moment import Moment
+from medallion.run_folder import run_folder
 from medallion.settings import Settings
 
 
@@ -30,13 +32,15 @@ def source_url(home: Path, domain: str) -> str:
 
 
 class Databases(dg.ConfigurableResource["Databases"]):
-    """The databases that a run reads: one connection and one snapshot each, so that all of its tables agree.
+    """The databases that a run reads: one snapshot each, so that all of its tables agree.
 
-    Steps of one process share them, which those of the in-process executor are.
+    The steps of one process share the connections too; those in processes of their own read the snapshots that the
+    run's process has exported.
     """
 
     home: str = Field(description="Folder of everything local; the embedded server's data are in its folder postgres.")
     _opened: dict[str, Database] = PrivateAttr(default_factory=dict)
+    _shared: Path | None = PrivateAttr(default=None)
 
     def has(self, domain: str) -> bool:
         """Whether a domain has a database, reachable or not."""
@@ -49,7 +53,8 @@ class Databases(dg.ConfigurableResource["Databases"]):
             SourceUnavailableError: the domain has none.
         """
         if domain not in self._opened:
-            self._opened[domain] = Database(domain, source_url(Path(self.home), domain))
+            moment = Moment.find(self._shared, domain)
+            self._opened[domain] = Database(domain, source_url(Path(self.home), domain), moment)
         return self._opened[domain]
 
     def close(self) -> None:
@@ -58,8 +63,9 @@ class Databases(dg.ConfigurableResource["Databases"]):
             self._opened.popitem()[1].close()
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Databases"]:  # noqa: ARG002
-        """Close the run's databases when it ends."""
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Databases"]:
+        """Close the databases of a run, or of a step in a process of its own, when it ends."""
+        self._shared = run_folder(Path(self.home), context.run)
         try:
             yield self
         finally:

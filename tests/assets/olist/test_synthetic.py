@@ -8,12 +8,13 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.olist.source import FILES
-from assets.olist.synthetic import MARKER, SyntheticError, SyntheticReport, generate
+from assets.olist.synthetic import MARKER, SyntheticError, SyntheticReport, generate, shop
 from assets.olist.synthetic.places import ABROAD, STATES
 from assets.olist.synthetic.plan import FEWEST, Plan, shares
 from assets.olist.synthetic.words import CATEGORIES, UNTRANSLATED
@@ -81,6 +82,12 @@ def test_a_plan_of_any_size_is_one_that_can_be_drawn(orders: int) -> None:
     assert plan.payments_not_defined <= plan.orders_without_items
     assert 0 < plan.orders_reviewed_twice <= orders - plan.orders_without_review
     assert sum(plan.broken["orders"].values()) < plan.statuses["delivered"] - len(plan.months)
+
+
+def test_a_larger_shop_has_the_postcodes_of_the_public_one() -> None:
+    codes = shop.postcodes(Plan.of(3_000_000), np.random.default_rng(1))
+    assert codes.mapped == Plan.of(99_441).postcodes == sum(len(rows) for rows in codes.by_state)
+    assert len(np.unique(codes.number)) == len(codes.number) > codes.mapped
 
 
 @given(st.lists(st.integers(1, 10_000), min_size=1, max_size=30), st.integers(0, 100_000))
