@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyspark.errors import AnalysisException
 
 from medallion.delta.preconditions import DuplicateKeyError
 from medallion.delta.store import DeltaStore
@@ -106,6 +107,12 @@ def test_keys_of_several_columns_with_awkward_names(lake: Any) -> None:
 
     keys = ('the "day"', "order by")
     lake.write(frame(1), mode="merge", keys=keys)
+    if lake.spark is not None:
+        # Delta Lake in Spark takes such names with column mapping only, which the tables here don't have.
+        with pytest.raises(AnalysisException, match="DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES"):
+            lake.write(frame(5), mode="merge", keys=keys)
+        assert lake.pairs() == [("a", 1, 1), ("a", 2, 2)]
+        return
     published = lake.write(frame(5), mode="merge", keys=keys)
     assert published.metrics["rows_updated"] == 1
     assert lake.pairs() == [("a", 1, 5), ("a", 2, 2)]

@@ -94,21 +94,32 @@ def merge_in_engine(
 
 
 def _statement(upsert: Upsert, target: str) -> str:
-    columns = ", ".join(map(_quoted, upsert.source_columns))
     clauses = []
     if upsert.deletes:
         clauses.append(f"WHEN MATCHED AND s.{_quoted(DELETED)} THEN DELETE")
     if upsert.updates:
         sets = ", ".join(f"t.{_quoted(column)} = s.{_quoted(column)}" for column in upsert.columns)
-        clauses.append(f"WHEN MATCHED AND {upsert.differs(_quoted)} THEN UPDATE SET {sets}")
-    kept = upsert.kept(_quoted)
+        clauses.append(f"WHEN MATCHED THEN UPDATE SET {sets}")
     names = ", ".join(map(_quoted, upsert.columns))
     values = ", ".join(f"s.{_quoted(column)}" for column in upsert.columns)
-    condition = f" AND {kept}" if kept else ""
-    clauses.append(f"WHEN NOT MATCHED{condition} THEN INSERT ({names}) VALUES ({values})")
+    clauses.append(f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})")
+    return f"MERGE INTO {_at(target)} t USING ({_news(upsert, target)}) s ON {upsert.same(_quoted)} {' '.join(clauses)}"
+
+
+def _news(upsert: Upsert, target: str) -> str:
+    """The staged rows that change something: Delta would copy every file that has a row of any key that came."""
+    columns = ", ".join(f"s.{_quoted(column)}" for column in upsert.source_columns)
+    known = f"t.{_quoted(upsert.keys[0])} IS NOT NULL"
+    changed = []
+    if upsert.deletes:
+        changed.append(f"({known} AND s.{_quoted(DELETED)})")
+    if upsert.updates:
+        changed.append(f"({known} AND {upsert.differs(_quoted)})")
+    kept = upsert.kept(_quoted)
+    changed.append(f"(NOT {known}{f' AND {kept}' if kept else ''})")
     return (
-        f"MERGE INTO {_at(target)} t USING (SELECT {columns} FROM {_at(upsert.stage.uri)} WHERE {HAS_PASSED}) s "
-        f"ON {upsert.same(_quoted)} {' '.join(clauses)}"
+        f"SELECT {columns} FROM {_at(upsert.stage.uri)} s LEFT JOIN {_at(target)} t ON {upsert.same(_quoted)} "
+        f"WHERE s.{HAS_PASSED} AND ({' OR '.join(changed)})"
     )
 
 

@@ -65,7 +65,7 @@ class Upsert:
         told = [column for column in rest if not column.startswith("_")] or rest
         differs = " OR ".join(f"(t.{quote(column)} IS DISTINCT FROM s.{quote(column)})" for column in told)
         kept = self.kept(quote)
-        return f"({differs}) AND {kept}" if kept else differs
+        return f"({differs}) AND {kept}" if kept else f"({differs})"
 
     def kept(self, quote: Callable[[str], str]) -> str | None:
         """When a staged row is not marked as deleted; None if none can be."""

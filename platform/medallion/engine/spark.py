@@ -54,6 +54,10 @@ def driver_configuration(
         "spark.databricks.delta.optimizeWrite.enabled": "true",
         # Stages are private to one write, so Delta's guard of several writers is not needed for them.
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        # Hadoop repeats a request that is refused for minutes; what passes by itself is retried with the step.
+        "spark.hadoop.fs.s3a.attempts.maximum": "3",
+        "spark.hadoop.fs.s3a.retry.limit": "3",
+        "spark.hadoop.fs.s3a.connection.establish.timeout": "5s",
         "spark.sql.session.timeZone": "UTC",
         NO_DEBUGGING: "false",
         "spark.ui.enabled": "false",
