@@ -182,8 +182,7 @@ def fact_orders(
     price, freight = (F.coalesce(F.col(name), F.lit(0)) for name in ("price", "freight"))
     joined = _with_customer(orders, dim_customer)
     for summed in (sold, paid, rated):
-        # The engine holds the left side in memory: rather the sums than all columns of the orders, once per join.
-        joined = summed.join(joined, _ORDER, "right")
+        joined = joined.join(summed, _ORDER, "left")
     return joined.select(
         "order_id",
         "customer_unique_id",
