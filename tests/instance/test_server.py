@@ -241,13 +241,21 @@ def test_a_second_server_of_the_same_home_is_refused(tmp_path: Path, workspace: 
         serve(tmp_path / "home", workspace, port)
 
 
-@pytest.mark.parametrize(("started_by_server", "expected"), [(True, "FAILURE"), (False, "STARTED")])
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ({"host": "localhost", "socket": "/gone"}, "FAILURE"),
+        ({"host": "code", "port": 4000}, "STARTED"),
+        ({}, "STARTED"),
+    ],
+    ids=["of this home", "of a system that goes on", "none"],
+)
 def test_only_runs_whose_server_is_gone_are_marked_as_failed(
-    tmp_path: Path, started_by_server: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: dict[str, str | int], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "")
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "0")
-    tags = {GRPC_INFO_TAG: "{}"} if started_by_server else {}
+    tags = {GRPC_INFO_TAG: json.dumps(server)} if server else {}
     with open_instance(tmp_path) as instance:
         run_id = create_run_for_test(instance, status=DagsterRunStatus.STARTED, tags=tags).run_id
     _fail_abandoned_runs(tmp_path)
