@@ -14,7 +14,7 @@ unexport PYTHONPATH
 export UV_COMPILE_BYTECODE := 1
 export MEDALLION_HOME ?= $(CURDIR)/.medallion
 
-.PHONY: help setup demo test ui bench lint format lock browser postgres objectstore spark clean
+.PHONY: help setup demo test ui bench lint format lock browser postgres objectstore compose spark clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,7 +42,7 @@ format: setup ## Apply the style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-test: lint browser postgres objectstore spark ## Run every check and test, with coverage; TESTS=all adds the slow ones
+test: lint browser postgres objectstore compose spark ## Run every check and test, with coverage; TESTS=all adds the slow ones
 	@$(BIN)/python -m pytest $(if $(filter all,$(TESTS)),-m "") -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 postgres:
@@ -50,6 +50,9 @@ postgres:
 
 objectstore:
 	@bash scripts/object_store.sh
+
+compose:
+	@bash scripts/compose.sh
 
 spark: setup
 	@bash scripts/spark.sh

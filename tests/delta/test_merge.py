@@ -106,13 +106,13 @@ def test_keys_of_several_columns_with_awkward_names(lake: Any) -> None:
         return pa.table({'the "day"': ["a", "a"], "order by": [1, 2], "amount": [amount, 2]})
 
     keys = ('the "day"', "order by")
-    lake.write(frame(1), mode="merge", keys=keys)
     if lake.spark is not None:
         # Delta Lake in Spark takes such names with column mapping only, which the tables here don't have.
         with pytest.raises(AnalysisException, match="DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES"):
-            lake.write(frame(5), mode="merge", keys=keys)
-        assert lake.pairs() == [("a", 1, 1), ("a", 2, 2)]
+            lake.write(frame(1), mode="merge", keys=keys)
+        assert lake.pairs() == []
         return
+    lake.write(frame(1), mode="merge", keys=keys)
     published = lake.write(frame(5), mode="merge", keys=keys)
     assert published.metrics["rows_updated"] == 1
     assert lake.pairs() == [("a", 1, 5), ("a", 2, 2)]
