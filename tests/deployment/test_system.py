@@ -1,4 +1,7 @@
-"""The deployed system at work: the services of docker-compose.yml make gold of landed files, each with its rights."""
+"""The deployed system at work: the services of docker-compose.yml make gold of landed files, each with its rights.
+
+One file, so that the images are made once.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $p
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _STATUS = """query($id: ID!) { runOrError(runId: $id) { ... on Run { status stats {
   ... on RunStatsSnapshot { stepsSucceeded stepsFailed materializations } } } } }"""
+_THREE_TABLES = 'key:"bronze/olist/products" or key:"bronze/olist/category_translation" or key:"silver/olist/products"'
 # Outside of everything: a reader with the rights of a user of the S3 server.
 _READER = """
 import json, sys
@@ -197,3 +201,60 @@ def test_the_second_health_check_of_a_stopped_service_fails(system: Deployment, 
 def test_everything_ends_by_itself_when_asked_to(system: Deployment) -> None:
     codes = system.down(90)
     assert codes == dict.fromkeys(codes, 0), codes
+
+
+@pytest.fixture(scope="module")
+def cluster(images: Mapping[str, Image], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Every service of the file, healthy, with a supplier's files in the landing zone."""
+    environment = {
+        **filled_in(),
+        "ORDERS": "100",
+        "SPARK_WORKER_CORES": "1",
+        "SPARK_WORKER_MEMORY": "1g",
+        "SPARK_EXECUTOR_MEMORY": "800m",
+    }
+    with deployment(tmp_path_factory.mktemp("spark"), images, environment) as started:
+        for name in ("code-location", "spark-connect"):
+            started.start(name)
+            started.wait(name, "service_healthy")
+        started.run("supplier")
+        yield started
+
+
+@pytest.mark.spark
+def test_a_run_in_the_code_location_is_computed_by_the_cluster(cluster: Deployment) -> None:
+    command = ["python", "-m", "medallion.instance.launch", "medallion", "run", "--select", _THREE_TABLES, "--json"]
+    done = cluster.containers["code-location"].execute(command, seconds=600)
+    assert done.returncode == 0, done.stdout + done.stderr + cluster.tail("spark-connect")
+    lake = cluster.volume("object-store") / "data" / "lake"
+    assert list((lake / "silver/olist/products/_delta_log").glob("*.json"))
+    # The executor has written what the driver committed.
+    assert "launch executor app-" in cluster.tail("spark-worker", 100_000)
+
+
+@pytest.mark.spark
+def test_the_connect_server_refuses_who_has_no_token(cluster: Deployment) -> None:
+    check = ["python", "/opt/medallion/project/healthcheck.py", "connect", "spark-connect:15002"]
+    without = cluster.containers["code-location"].execute(check)
+    assert without.returncode == 1
+    assert "UNAUTHENTICATED" in without.stdout
+    wrong = cluster.containers["code-location"].execute(["env", "SPARK_CONNECT_AUTHENTICATE_TOKEN=no", *check])
+    assert wrong.returncode == 1
+    assert "UNAUTHENTICATED" in wrong.stdout
+
+
+@pytest.mark.spark
+def test_no_secret_of_spark_is_in_a_command_line(cluster: Deployment) -> None:
+    for name in ("spark-master", "spark-worker", "spark-connect"):
+        seen = cluster.containers[name].execute(["ps", "-A", "-ww", "-o", "args"]).stdout
+        assert "java" in seen, name
+        for secret in ("SPARK_SECRET", "SPARK_CONNECT_TOKEN", "S3_PIPELINE_SECRET"):
+            assert cluster.environment[secret] not in seen, (name, secret)
+
+
+@pytest.mark.spark
+def test_every_service_ends_by_itself_when_asked_to(cluster: Deployment) -> None:
+    codes = cluster.down(90)
+    # A JVM that ends by SIGTERM says so.
+    assert {code for name, code in codes.items() if name.startswith("spark")} <= {0, 143}
+    assert {code for name, code in codes.items() if not name.startswith("spark")} == {0}

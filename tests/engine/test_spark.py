@@ -81,6 +81,36 @@ def test_the_driver_ends_with_a_process_that_was_killed_and_wants_its_token(tmp_
     assert not Path(f"/proc/{jvm}").exists() or state(jvm) == "Z"
 
 
+@pytest.mark.spark
+@pytest.mark.integration
+@pytest.mark.slow
+def test_a_driver_that_died_is_replaced_and_a_forked_child_leaves_it_alone(tmp_path: Path) -> None:
+    require_spark()
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from medallion.engine.resource import SparkEngine\n"
+        "SparkEngine().spark_session.range(1).count()\n"
+        "engine = SparkEngine(profile='spark')\n"
+        "print(engine.spark_session.range(3).count())\n"
+        "from medallion.engine import spark\n"
+        "if (child := os.fork()) == 0:\n"
+        "    spark.stop_spark_driver()\n"
+        "    os._exit(0 if spark._driver is None else 1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "print(engine.spark_session.range(4).count())\n"
+        "(jvm,) = Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().split()\n"
+        "os.kill(int(jvm), signal.SIGKILL)\n"
+        "print(SparkEngine(profile='spark').spark_session.range(5).count())\n"
+    )
+    environment = {**os.environ, **spark_environment(tmp_path), "PYTHONPATH": "platform"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.split() == ["3", "4", "5"], done.stderr[-3000:]
+    assert done.returncode == 0
+
+
 def refusal(port: int) -> str:
     """What a client without the token is told."""
     import grpc

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from medallion.engine.environment import scoped_environment
 
+if TYPE_CHECKING:
     from pysail.spark import SparkConnectServer
 
 DEFAULT_MEMORY_BYTES = 1 << 30
@@ -58,7 +57,7 @@ class EmbeddedSail:
         self.configuration = server_environment(memory_bytes, spilling_joins)
         # Sail's log writes INFO lines for every session to stderr; what matters reaches the client as an error.
         os.environ.setdefault("RUST_LOG", "warn,sail_common::actor=error")
-        with _scoped_environment(self.configuration):
+        with scoped_environment(self.configuration):
             self._server: SparkConnectServer = SparkConnectServer("127.0.0.1", 0)
         self._server.start(background=True)
 
@@ -132,17 +131,3 @@ def _forget_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
-
-
-@contextmanager
-def _scoped_environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

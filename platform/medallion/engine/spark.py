@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
+from medallion.engine.environment import scoped_environment
 from medallion.engine.jars import default_folder, fetch, require_java
 from medallion.engine.storage import hadoop_options
 
@@ -95,8 +98,10 @@ class SparkDriver:
         entries = {"spark.connect.authenticate.token": secrets.token_urlsafe(24), **configuration}
         entries |= {"spark.connect.grpc.binding.address": address, "spark.connect.grpc.binding.port": str(port)}
         self._token = entries["spark.connect.authenticate.token"]
-        # Entries of $SPARK_CONF_DIR/spark-defaults.conf count where these say nothing.
-        self._context = SparkContext(conf=SparkConf().setAll(list(entries.items())))
+        # Without it PySpark refuses a driver to a process that has ever had a Connect session, as after one that died.
+        with scoped_environment({"SPARK_LOCAL_REMOTE": "1"}):
+            # Entries of $SPARK_CONF_DIR/spark-defaults.conf count where these say nothing.
+            self._context = SparkContext(conf=SparkConf().setAll(list(entries.items())))
         jvm: Any = self._context._jvm
         service = getattr(jvm, "org.apache.spark.sql.connect.service.SparkConnectService$")
         self.port = int(getattr(service, "MODULE$").localPort())
@@ -124,7 +129,12 @@ class SparkDriver:
         if self.running:
             # Of the queries whose clients are gone it would report each as an error.
             self._context.setLogLevel("OFF")
-        self._context.stop()
+            self._context.stop()
+            return
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Unable to cleanly shutdown Spark JVM", category=RuntimeWarning)
+            self._context.stop()
+        _forget_gateway()
 
 
 _lock = threading.RLock()
@@ -177,3 +187,22 @@ def stop_spark_driver() -> None:
         if _driver is not None:
             _driver.stop()
             _driver = None
+
+
+def _forget_gateway() -> None:
+    """Let the next driver start a JVM: PySpark would talk to the one that it knows, which is gone or another's."""
+    from pyspark import SparkContext
+
+    SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+
+
+def _forget_after_fork() -> None:
+    global _driver, _lock
+    _lock = threading.RLock()
+    if _driver is not None:
+        # It is the parent's; ended by a child it would take the parent's queries with it.
+        _driver = None
+        _forget_gateway()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from medallion.engine.environment import scoped_environment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -110,16 +112,11 @@ def storage_environment(storage_options: Mapping[str, str]) -> Iterator[dict[str
     Raises:
         ValueError: As `export_storage_options`.
     """
-    before = {name: os.environ.get(name) for name in environment_of(storage_options)}
     held = dict(_exported)
-    try:
-        yield export_storage_options(storage_options)
-    finally:
-        with _lock:
-            _exported.clear()
-            _exported.update(held)
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+    with scoped_environment(environment_of(storage_options)):
+        try:
+            yield export_storage_options(storage_options)
+        finally:
+            with _lock:
+                _exported.clear()
+                _exported.update(held)
