@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from medallion.engine.environment import scoped_environment
@@ -131,9 +130,9 @@ class SparkDriver:
             self._context.setLogLevel("OFF")
             self._context.stop()
             return
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Unable to cleanly shutdown Spark JVM", category=RuntimeWarning)
-            self._context.stop()
+        context: Any = self._context
+        context._jsc = None  # there is nobody to be told
+        context.stop()
         _forget_gateway()
 
 
