@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from medallion.instance.home import open_instance
 from medallion.planning import plan_run
 from medallion.run_partitions import announce_only, create_run, run_keys
-from medallion.runs import _in_memory
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-08")
 SHOPS = dg.StaticPartitionsDefinition(["nl", "be", "de", "fr"])
@@ -62,7 +62,7 @@ def test_a_run_with_holes_changes_the_status_of_its_own_partitions_alone(
     defs = dg.Definitions([asset], resources={"io_manager": Announcing()}, executor=dg.in_process_executor)
     job = defs.get_implicit_global_asset_job_def()
     run = create_run(instance, job, definition, planned.tags)
-    told = list(execute_run_iterator(_in_memory(job), run, instance))
+    told = list(execute_run_iterator(InMemoryJob(job), run, instance))
 
     made = [event.partition for event in told if event.event_type_value == "ASSET_MATERIALIZATION"]
     assert sorted(made) == ([] if breaks else sorted(keys))
