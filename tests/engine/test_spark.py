@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,28 +54,28 @@ def test_credentials_reach_the_driver_as_hadoop_options() -> None:
 @pytest.mark.spark
 @pytest.mark.integration
 @pytest.mark.slow
-def test_the_driver_ends_with_a_process_that_was_killed_and_wants_its_token(tmp_path: Path) -> None:
-    require_spark()
+def test_a_driver_shows_no_secret_wants_its_token_and_ends_with_a_process_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret := 'hush=\\"hush')
     script = (
-        "import json, sys, time\n"
+        "import json, time\n"
         "from medallion.engine.resource import SparkEngine\n"
         "from medallion.engine import spark\n"
         "session = SparkEngine(profile='spark').spark_session\n"
-        "print(json.dumps([session.range(3).count(), spark._driver.port]), flush=True)\n"
+        "told = [session.range(3).count(), spark._driver.port, session.conf.get('spark.hadoop.fs.s3a.secret.key')]\n"
+        "print(json.dumps([*told, spark._driver._token]), flush=True)\n"
         "time.sleep(600)\n"
     )
-    environment = {**os.environ, **spark_environment(tmp_path), "PYTHONPATH": "platform"}
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, text=True)
-    assert process.stdout is not None
-    try:
-        rows, port = json.loads(process.stdout.readline())
-        assert rows == 3
+    with killed_at_last(script, tmp_path) as process:
+        assert process.stdout is not None
+        rows, port, key, token = json.loads(process.stdout.readline())
+        assert (rows, key) == (3, secret)
         (jvm,) = children(process.pid)
+        command = Path(f"/proc/{jvm}/cmdline").read_text()
+        assert token not in command
+        assert "hush" not in command
         assert "UNAUTHENTICATED" in refusal(port)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
     deadline = time.monotonic() + 60
     while Path(f"/proc/{jvm}").exists() and state(jvm) != "Z" and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -85,9 +86,8 @@ def test_the_driver_ends_with_a_process_that_was_killed_and_wants_its_token(tmp_
 @pytest.mark.integration
 @pytest.mark.slow
 def test_a_driver_that_died_is_replaced_and_a_forked_child_leaves_it_alone(tmp_path: Path) -> None:
-    require_spark()
     script = (
-        "import os, signal, sys\n"
+        "import os, signal\n"
         "from pathlib import Path\n"
         "from medallion.engine.resource import SparkEngine\n"
         "SparkEngine().spark_session.range(1).count()\n"
@@ -103,12 +103,23 @@ def test_a_driver_that_died_is_replaced_and_a_forked_child_leaves_it_alone(tmp_p
         "os.kill(int(jvm), signal.SIGKILL)\n"
         "print(SparkEngine(profile='spark').spark_session.range(5).count())\n"
     )
-    environment = {**os.environ, **spark_environment(tmp_path), "PYTHONPATH": "platform"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.stdout.split() == ["3", "4", "5"], done.stderr[-3000:]
-    assert done.returncode == 0
+    with killed_at_last(script, tmp_path) as process:
+        output, _ = process.communicate(timeout=300)
+        assert output.split() == ["3", "4", "5"]
+        assert process.returncode == 0
+
+
+@contextmanager
+def killed_at_last(script: str, folder: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that computes on Apache Spark, until it is killed."""
+    require_spark()
+    environment = {**os.environ, **spark_environment(folder), "PYTHONPATH": "platform", **variables}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def refusal(port: int) -> str:

@@ -160,18 +160,23 @@ class SparkEngine(LazyPySparkResource):
             variables: dict[str, str] = {}
             if profile.embedded:
                 variables = export_storage_options(self.storage_options)
-            url = profile.url or self._own_server(profile)
+            url = self._address(profile)
             # A Sail session keeps the credentials with which it first opened a store, so they are part of the key.
             key = (profile, _pairs(config), _pairs(variables))
             held = _sessions.get(key)
-            if held is None or held[0] != url or not is_alive(held[1]):
-                if held is not None:
-                    _forget(held[1])
+            if held is not None and (held[0] != url or not is_alive(held[1])):
+                _forget(held[1])
+                held = None
+                # A server that is just dying still accepted connections when its address was asked for.
+                url = self._address(profile)
+            if held is None:
                 held = _sessions[key] = (url, _connect(url, config))
             self._spark_session = held[1]
 
-    def _own_server(self, profile: EngineProfile) -> str:
-        """Address of this process's own server, started on first use."""
+    def _address(self, profile: EngineProfile) -> str:
+        """Address of the server that runs already, or of this process's own one, started on first use."""
+        if profile.url is not None:
+            return profile.url
         if profile.master is None:
             return embedded_sail(self.memory_bytes, spilling_joins=self.spilling_joins).url
         folder = Path(self.jars_folder) if self.jars_folder else None
