@@ -131,6 +131,21 @@ def _(engine: Engine) -> None:
     assert engine.rows() == [(1,), (1,)]
 
 
+@pins("shallow_clone")
+def _(engine: Engine) -> None:
+    table = engine.create("select 1 v")
+    with fails("found shallow"):
+        engine.sql(f"create table delta.`{engine.folder / 'clone'}` shallow clone delta.`{table}`").collect()
+
+
+@pins("signs_in_column_names")
+def _(engine: Engine) -> None:
+    table = engine.create("select 1 `net (EUR), paid`")
+    frame = read_delta(engine.spark, table)
+    assert frame.columns == ["net (EUR), paid"]
+    assert frame.withColumnRenamed("net (EUR), paid", "net_paid").columns == ["net_paid"]
+
+
 @pins("schema_evolution")
 def _(engine: Engine) -> None:
     engine.create("select 1 a")

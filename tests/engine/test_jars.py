@@ -80,7 +80,8 @@ def test_the_jars_are_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.spark
 @pytest.mark.integration
 @pytest.mark.slow
-def test_coordinates_that_no_repository_has_are_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_coordinates_that_no_repository_has_are_named_and_the_folder_stays_as_it_was(folder: Path) -> None:
     with pytest.raises(SparkSetupError, match=r"io\.medallion\.nowhere:nothing:1\.0 could not be resolved.*not found"):
-        fetch(tmp_path, ["io.medallion.nowhere:nothing:1.0"])
-    assert fetched(tmp_path, ["io.medallion.nowhere:nothing:1.0"]) == []
+        fetch(folder, ["io.medallion.nowhere:nothing:1.0"])
+    assert fetched(folder, ["io.medallion.nowhere:nothing:1.0"]) == []
+    assert fetched(folder, PACKAGES) == [folder / "jars" / "delta.jar"]

@@ -54,6 +54,20 @@ CAPABILITIES: tuple[Capability, ...] = (
         f"{_DELTA}: idempotent table writes",
     ),
     Capability(
+        "shallow_clone",
+        "CREATE TABLE … SHALLOW CLONE is a syntax error",
+        "a table that refers to the files of another",
+        'merge_in="process"; merge_in="engine" merges in a clone and needs Spark',
+        _RUN,
+    ),
+    Capability(
+        "signs_in_column_names",
+        "a Delta table's columns may have any name",
+        "a blank, a tab, a line break and each of ,;{}()= is refused: DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES",
+        "rename the column in the transform: withColumnRenamed, or an alias",
+        _RUN,
+    ),
+    Capability(
         "schema_evolution",
         "columns the table lacks are dropped silently on append, with and without mergeSchema",
         "an error without mergeSchema; with it the columns are added",

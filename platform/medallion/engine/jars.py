@@ -100,18 +100,18 @@ def fetch(folder: Path, packages: Sequence[str]) -> list[Path]:
 def _resolve(folder: Path, packages: Sequence[str]) -> list[Path]:
     import pyspark
 
-    target = folder / "jars"
-    shutil.rmtree(target, ignore_errors=True)
+    downloads, target = folder / "ivy", folder / "jars"
+    shutil.rmtree(downloads, ignore_errors=True)
     home = Path(pyspark.__file__).parent
     command = [str(home / "bin" / "spark-submit"), "--conf", f"spark.jars.packages={','.join(packages)}"]
-    command += ["--conf", f"spark.jars.excludes={','.join(_EXCLUDED)}", "--conf", f"spark.jars.ivy={folder}"]
+    command += ["--conf", f"spark.jars.excludes={','.join(_EXCLUDED)}", "--conf", f"spark.jars.ivy={downloads}"]
     # It resolves the packages of an application before it starts it; this one prints a version and ends.
     command += ["--class", "org.apache.spark.deploy.SparkSubmit", "spark-internal", "--version"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "SPARK_HOME": str(home)}
     )
-    jars = sorted(target.glob("*.jar"))
-    if done.returncode or not jars:
+    names = sorted(jar.name for jar in (downloads / "jars").glob("*.jar"))
+    if done.returncode or not names:
         told = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
         failed = [line for line in told if "not found" in line.lower() or "failed" in line or "Exception" in line]
         causes = dict.fromkeys(failed[-4:] or told[-1:])
@@ -120,10 +120,15 @@ def _resolve(folder: Path, packages: Sequence[str]) -> list[Path]:
             "Is a Maven repository reachable (or set spark.jars.repositories in $SPARK_CONF_DIR/spark-defaults.conf)? "
             f"On a machine without access, copy {folder} from one where `medallion jars fetch` has run"
         )
+    # Without the marker a folder has nothing, so that no moment shows old names with new files.
+    (folder / _MARKER).unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    (downloads / "jars").rename(target)
+    shutil.rmtree(downloads)
     unfinished = folder / f"{_MARKER}.new"
-    unfinished.write_text("\n".join([",".join(packages), *(jar.name for jar in jars)]))
+    unfinished.write_text("\n".join([",".join(packages), *names]))
     unfinished.replace(folder / _MARKER)
-    return jars
+    return [target / name for name in names]
 
 
 @contextmanager
