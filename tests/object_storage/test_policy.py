@@ -65,8 +65,8 @@ def test_a_right_that_is_missing_on_one_layer_stops_that_layer_alone(server: Obj
 
 def test_the_policy_suffices_for_the_doctor_maintenance_and_a_vacuum(place: Place) -> None:
     told = json.loads(place.shop.call(place.platform, "doctor", "--json").stdout)
-    failed = [f for f in told["findings"] if f["verdict"] == "fail" and f["name"] in ("lake", "commits", "landing")]
-    assert failed == []
+    verdicts = {found["name"]: found["verdict"] for found in told["findings"]}
+    assert [verdicts[name] for name in ("lake", "commits", "landing")] == ["ok", "ok", "warn"]
     done = place.shop.call(place.platform, "maintain")
     assert done.returncode == 0, done.stderr
 

@@ -171,13 +171,20 @@ def _commits(settings: Settings) -> Facts:
 
 
 def _landing(settings: Settings) -> Facts:
+    from obstore.exceptions import PermissionDeniedError
+
     from medallion.domains import domain_names
     from medallion.landing import Landing
 
-    _write_and_delete(settings.landing_uri, settings)
     landing = Landing(settings.landing_uri, settings.storage_options)
     domains = domain_names(settings.domains)
     slices = sum(len(landing.scan(domain)) for domain in domains)
+    try:
+        _write_and_delete(settings.landing_uri, settings)
+    except PermissionDeniedError:
+        # Runs only read it, and a deployed platform should have no more rights than that.
+        found = f"{landing.root} can be read, not written; {plural(slices, 'slice')} landed"
+        return "warn", found, "nothing, if files are landed by another user"
     if not slices:
         domain = domains[0] if domains else "DOMAIN"
         return "warn", f"{landing.root} can be written, but nothing has landed", f"medallion land {domain} PATH"
