@@ -19,6 +19,7 @@ def count(database: Database) -> int:
 def test_sessions_read_what_was_there_when_the_snapshot_was_exported(
     postgres: Connection, postgres_url: str, tmp_path: Path
 ) -> None:
+    postgres.execute("set synchronous_commit = on")  # else the position moves some time after the insert
     postgres.execute("create table film (id int primary key)")
     postgres.execute("insert into film values (1)")
     with exported_moment("shop", postgres_url, tmp_path):

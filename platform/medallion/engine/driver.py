@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +65,13 @@ class SparkDriver:
             "spark.connect.grpc.binding.port": "0",
         }
         # Nobody else may read such a folder. The JVM has read all of it once its context is there.
-        with tempfile.TemporaryDirectory(prefix="medallion-spark-") as folder:
+        with tempfile.TemporaryDirectory(prefix="medallion-spark-") as folder, ExitStack() as unless_started:
             answer = Path(folder) / "gateway"
             self._process = _start(Path(folder), settings, answer)
-            try:
-                gateway_port, secret = self._answer(answer)
-                self.port = _start_context(gateway_port, secret)
-            except BaseException:
-                self.stop()
-                raise
+            unless_started.callback(self.stop)
+            gateway_port, secret = self._answer(answer)
+            self.port = _start_context(gateway_port, secret)
+            unless_started.pop_all()
 
     def _answer(self, path: Path) -> tuple[int, str]:
         # The file is complete once it has its name: a port and a text after its length, in Java's order of bytes.
