@@ -15,23 +15,24 @@ import dagster as dg
 from medallion.arrivals import Arrivals
 from medallion.audit import BATCH, RAW, annotate, audit_extract, audit_lines, audit_rows, has_repeats
 from medallion.candidate import Candidate, Staged
-from medallion.checks import CandidateView, TableCheck
+from medallion.checks import TableCheck
 from medallion.delta.commits import commit_metadata, transactions
-from medallion.delta.frames import is_spark_type, read_spark, stage_writer, streamed
+from medallion.delta.frames import is_spark_type, stage_writer, streamed
 from medallion.delta.history import changed_at
 from medallion.delta.io_manager import LakeStorage
-from medallion.delta.publish import Write, row_count
+from medallion.delta.publish import Write
 from medallion.delta.scd2 import SNAPSHOT
-from medallion.delta.schema import check_declared, extra_column, with_extras
+from medallion.delta.schema import SchemaError, check_declared, extra_column, with_extras
 from medallion.delta.staging import OUTCOME, PASSED, Stage, write_stage
-from medallion.delta.store import TableMissingError, column_types, data_files
+from medallion.delta.store import TableMissingError, column_types
+from medallion.evidence import Evidence
 from medallion.extract import Extract
 from medallion.faults import Fault, fault
 from medallion.findings import Finding
-from medallion.materialization import counts, partition_metadata, recorded_rows, whole_metadata
+from medallion.materialization import counts, partition_metadata, whole_metadata
 from medallion.mirror import Mirror
-from medallion.partitions import WHOLE, Slice
-from medallion.placement import Placement, keys_without_rows, rows_by_key
+from medallion.partitions import Slice
+from medallion.placement import Placement, keys_without_rows
 from medallion.quarantine import NO_CSV, UNPARTITIONED, line_rejects, staged_rejects
 from medallion.schema_check import compare_columns
 from medallion.tables import Table, input_key
@@ -73,11 +74,6 @@ class Making:
         """The slice that is written."""
         return self.table.select(self.keys)
 
-    @property
-    def _slices(self) -> tuple[str, ...]:
-        """The slices as quarantine names them."""
-        return self.keys or (UNPARTITIONED,)
-
     def run(
         self, inputs: Mapping[str, Any], origin: Any
     ) -> Iterator[dg.AssetCheckResult | Verdict | dg.Output[Candidate]]:
@@ -115,58 +111,6 @@ class Making:
         fault(Fault.AFTER_AUDIT, self.table.path)
         yield dg.Output(making._candidate(kept, remaining, verdict.bad, began))
 
-    def _isolated(self, verdict: Verdict, staged: Staged) -> tuple[str, ...]:
-        """The partitions to publish without the others."""
-        if self.table.on_bad_partition == "block" or staged.placement is None:
-            return ()
-        return () if staged.placement.has_strays(staged.stage) else verdict.good
-
-    def _judge(self, staged: Staged) -> Verdict:
-        return judge(self.table, self.keys, staged.stage.uri, staged.audit, self._findings(staged))
-
-    def _candidate(
-        self, staged: Staged, verdict: Verdict, bad: Mapping[str, tuple[str, ...]], began: float
-    ) -> Candidate:
-        stage, audit, table = staged.stage, staged.audit, self.table
-        extract = staged.mirror.extract if staged.mirror else None
-        write = Write(
-            stage=stage,
-            selection=self.selection,
-            schema=self._schema(stage),
-            partition_by=tuple(table.partition_columns.values()),
-            mode=extract.mode if extract else table.mode,
-            keys=table.contract.key,
-            history=table.history,
-            evolution=table.schema_evolution,
-            transactions=transactions(table.mode, table.label, self.root_run_id, self.keys),
-            positions=extract.positions if extract else {},
-            commit=commit_metadata(
-                table.label, self.run_id, self.keys, table.version, counts(audit), self._source_versions()
-            ),
-            properties=table.properties,
-            spark=self._merging_session,
-        )
-        rows_in, by_partition = self._rows_in
-        # Of an input that is partitioned otherwise, the count would be told as that of every partition.
-        told = rows_in if by_partition or len(self.keys) < 2 else None
-        metadata = whole_metadata(verdict, audit, stage.select(PASSED), told)
-        if extract is not None:
-            metadata |= extract.metadata
-        files = staged.placement.files(stage, PASSED) if staged.placement else {}
-        partitions = partition_metadata(verdict, audit, files, by_partition)
-        return Candidate(write, staged.rejected, time.perf_counter() - began, metadata, partitions, bad)
-
-    @property
-    def _merging_session(self) -> Callable[[], SparkSession] | None:
-        """What merges, if the table is declared so and an engine is there that has executors."""
-        engine = self.storage.engine
-        return (lambda: engine.spark_session) if self.table.merge_in == "engine" and not engine.embedded else None
-
-    def _source_versions(self) -> dict[str, int]:
-        """The version of every table that was read, as this run saw it."""
-        found = {label: self.storage.snapshots.find(label.split("/")) for label in self.table.all_reads}
-        return {label: opened.version() for label, opened in found.items() if opened is not None}
-
     def _require_inputs(self) -> None:
         """Refuse to read a partition that was never made: it would look like one without rows."""
         for parameter, asset_in in self.table.inputs.items():
@@ -203,12 +147,6 @@ class Making:
         check_declared(table.label, table.contract.incoming.delta_schema(), stage.schema)
         return self._audited(stage)
 
-    def _stage_arrivals(self, read: Any, arrivals: Arrivals) -> Staged:
-        """Stage text rows as they stream from the files; the lines that are no CSV are known at the end of it."""
-        stage = self._write(read.batches)
-        check_declared(self.table.label, self.table.contract.delta_schema(), stage.schema)
-        return self._audited_lines(stage, read.rejects(), arrivals.slice_of_file)
-
     def _stage_extract(self, origin: Any) -> Staged:
         """Stage rows as they stream from a database; its own rules have judged them."""
         table = self.table
@@ -224,65 +162,11 @@ class Making:
             stage, None, audit_extract(stage), None, mirror=Mirror(extract, stage, current, table.contract.key)
         )
 
-    def _audited(self, stage: Stage) -> Staged:
-        """Count annotated rows."""
-        spark = self.storage.engine.spark_session
-        placement = self._placement(stage)
-        placed = placement.labels(stage) if placement else {}
-        rejected = staged_rejects(stage, self.table.path, self._slices, placed, self.run_id, spark)
-        return Staged(stage, placement, audit_rows(stage, self.table.contract, spark, placement), rejected)
-
-    def _audited_lines(self, stage: Stage, lines: pa.Table, slice_of_file: Callable[[str], str]) -> Staged:
-        """Count text rows."""
-        placement = self._placement(stage)
-        audit = audit_lines(stage, NO_CSV, lines, slice_of_file, placement)
-        rejected = line_rejects(lines, self.table.path, self._slices, slice_of_file, self.run_id)
-        return Staged(stage, placement, audit, rejected, lines, slice_of_file)
-
-    def _only(self, staged: Staged, keys: tuple[str, ...]) -> Staged:
-        """A stage of the rows of this write's partitions alone, from one of more; the other stays for inspection."""
-        from pyspark.sql import functions as F
-
-        from medallion.engine.frames import read_delta
-
-        types = column_types(staged.stage.schema)
-        frame = read_delta(self.storage.engine.spark_session, staged.stage.uri)
-        ours, theirs = [_holds(self.table.select(some), types) for some in (self.keys, keys)]
-        # A rejected row may have no partition: quarantine has it with its batch, or else with the first.
-        kept = ours | (~theirs if self.keys[0] == keys[0] else F.lit(False))
-        if BATCH in frame.columns:
-            batch = F.col(BATCH)
-            kept = F.when(F.coalesce(batch.isin(*keys), F.lit(False)), batch.isin(*self.keys)).otherwise(kept)
-        stage = self._write(frame.where(kept))
-        if staged.lines is None or staged.slice_of_file is None:
-            return self._audited(stage)
-        ours_of = [staged.slice_of_file(name) in self.keys for name in staged.lines["source_file"].to_pylist()]
-        return self._audited_lines(stage, staged.lines.filter(ours_of), staged.slice_of_file)
-
-    def _write(self, frame: Any) -> Stage:
-        partition_by = tuple(self.table.partition_columns.values())
-        return write_stage(self.storage.store, self.table.path, partition_by, stage_writer(frame, self.storage.store))
-
-    def _as_spark(self, frame: Any, stack: ExitStack) -> DataFrame:
-        """A pyarrow or polars result as a Spark frame, so that one implementation of the rules serves all."""
-        from medallion.engine.frames import read_delta
-
-        stage = write_stage(self.storage.store, self.table.path, (), stage_writer(streamed(frame), self.storage.store))
-        stack.callback(stage.discard)
-        return read_delta(self.storage.engine.spark_session, stage.uri).drop(OUTCOME)
-
-    def _declared(self, frame: DataFrame) -> DataFrame:
-        """The frame, if it has the contract's columns; otherwise the engine would fail on some expression of a rule."""
-        wanted = [*self.table.contract.incoming.column_names, *([SNAPSHOT] if self.table.absent == "close" else [])]
-        missing = [name for name in wanted if name not in frame.columns]
-        if missing:
-            from medallion.delta.schema import SchemaError
-
-            raise SchemaError(
-                f"{self.table.label}: the transform does not return the columns {missing} of its contract "
-                f"{self.table.contract.name}; it returns {frame.columns}"
-            )
-        return frame
+    def _stage_arrivals(self, read: Any, arrivals: Arrivals) -> Staged:
+        """Stage text rows as they stream from the files; the lines that are no CSV are known at the end of it."""
+        stage = self._write(read.batches)
+        check_declared(self.table.label, self.table.contract.delta_schema(), stage.schema)
+        return self._audited_lines(stage, read.rejects(), arrivals.slice_of_file)
 
     def _with_raw(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The primary input's rows carry themselves as `_raw`, so that quarantine can keep what arrived.
@@ -313,6 +197,126 @@ class Making:
         mirrors = [item.path for item in inputs if item.reads_source]
         return max((changed_at(store, path, store.open(path).version()) for path in mirrors), default=None)
 
+    def _as_spark(self, frame: Any, stack: ExitStack) -> DataFrame:
+        """A pyarrow or polars result as a Spark frame, so that one implementation of the rules serves all."""
+        from medallion.engine.frames import read_delta
+
+        stage = write_stage(self.storage.store, self.table.path, (), stage_writer(streamed(frame), self.storage.store))
+        stack.callback(stage.discard)
+        return read_delta(self.storage.engine.spark_session, stage.uri).drop(OUTCOME)
+
+    def _declared(self, frame: DataFrame) -> DataFrame:
+        """The frame, if it has the contract's columns; otherwise the engine would fail on some expression of a rule."""
+        wanted = [*self.table.contract.incoming.column_names, *([SNAPSHOT] if self.table.absent == "close" else [])]
+        missing = [name for name in wanted if name not in frame.columns]
+        if missing:
+            raise SchemaError(
+                f"{self.table.label}: the transform does not return the columns {missing} of its contract "
+                f"{self.table.contract.name}; it returns {frame.columns}"
+            )
+        return frame
+
+    def _write(self, frame: Any) -> Stage:
+        partition_by = tuple(self.table.partition_columns.values())
+        return write_stage(self.storage.store, self.table.path, partition_by, stage_writer(frame, self.storage.store))
+
+    def _audited(self, stage: Stage) -> Staged:
+        """Count annotated rows."""
+        spark = self.storage.engine.spark_session
+        placement = self._placement(stage)
+        placed = placement.labels(stage) if placement else {}
+        rejected = staged_rejects(stage, self.table.path, self._slices, placed, self.run_id, spark)
+        return Staged(stage, placement, audit_rows(stage, self.table.contract, spark, placement), rejected)
+
+    def _audited_lines(self, stage: Stage, lines: pa.Table, slice_of_file: Callable[[str], str]) -> Staged:
+        """Count text rows."""
+        placement = self._placement(stage)
+        audit = audit_lines(stage, NO_CSV, lines, slice_of_file, placement)
+        rejected = line_rejects(lines, self.table.path, self._slices, slice_of_file, self.run_id)
+        return Staged(stage, placement, audit, rejected, lines, slice_of_file)
+
+    @property
+    def _slices(self) -> tuple[str, ...]:
+        """The slices as quarantine names them."""
+        return self.keys or (UNPARTITIONED,)
+
+    def _placement(self, stage: Stage) -> Placement | None:
+        return Placement(self.table, self.keys, column_types(stage.schema)) if self.keys else None
+
+    def _judge(self, staged: Staged) -> Verdict:
+        return judge(self.table, self.keys, staged.stage.uri, staged.audit, self._findings(staged))
+
+    def _findings(self, staged: Staged) -> list[tuple[TableCheck, Finding]]:
+        if not self.table.checks:
+            return []
+        view = self._evidence.view(staged)
+        return [(check, check.evaluate(view)) for check in self.table.checks]
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        """What the checks get to see."""
+        return Evidence(
+            self.table, self.tables, self.storage, self.keys, self.input_keys, self.root_run_id, self.started
+        )
+
+    def _isolated(self, verdict: Verdict, staged: Staged) -> tuple[str, ...]:
+        """The partitions to publish without the others."""
+        if self.table.on_bad_partition == "block" or staged.placement is None:
+            return ()
+        return () if staged.placement.has_strays(staged.stage) else verdict.good
+
+    def _only(self, staged: Staged, keys: tuple[str, ...]) -> Staged:
+        """A stage of the rows of this write's partitions alone, from one of more; the other stays for inspection."""
+        from pyspark.sql import functions as F
+
+        from medallion.engine.frames import read_delta
+
+        types = column_types(staged.stage.schema)
+        frame = read_delta(self.storage.engine.spark_session, staged.stage.uri)
+        ours, theirs = [_holds(self.table.select(some), types) for some in (self.keys, keys)]
+        # A rejected row may have no partition: quarantine has it with its batch, or else with the first.
+        kept = ours | (~theirs if self.keys[0] == keys[0] else F.lit(False))
+        if BATCH in frame.columns:
+            batch = F.col(BATCH)
+            kept = F.when(F.coalesce(batch.isin(*keys), F.lit(False)), batch.isin(*self.keys)).otherwise(kept)
+        stage = self._write(frame.where(kept))
+        if staged.lines is None or staged.slice_of_file is None:
+            return self._audited(stage)
+        ours_of = [staged.slice_of_file(name) in self.keys for name in staged.lines["source_file"].to_pylist()]
+        return self._audited_lines(stage, staged.lines.filter(ours_of), staged.slice_of_file)
+
+    def _candidate(
+        self, staged: Staged, verdict: Verdict, bad: Mapping[str, tuple[str, ...]], began: float
+    ) -> Candidate:
+        stage, audit, table = staged.stage, staged.audit, self.table
+        extract = staged.mirror.extract if staged.mirror else None
+        write = Write(
+            stage=stage,
+            selection=self.selection,
+            schema=self._schema(stage),
+            partition_by=tuple(table.partition_columns.values()),
+            mode=extract.mode if extract else table.mode,
+            keys=table.contract.key,
+            history=table.history,
+            evolution=table.schema_evolution,
+            transactions=transactions(table.mode, table.label, self.root_run_id, self.keys),
+            positions=extract.positions if extract else {},
+            commit=commit_metadata(
+                table.label, self.run_id, self.keys, table.version, counts(audit), self._source_versions()
+            ),
+            properties=table.properties,
+            spark=self._merging_session,
+        )
+        rows_in, by_partition = self._evidence.rows_in
+        # Of an input that is partitioned otherwise, the count would be told as that of every partition.
+        told = rows_in if by_partition or len(self.keys) < 2 else None
+        metadata = whole_metadata(verdict, audit, stage.select(PASSED), told)
+        if extract is not None:
+            metadata |= extract.metadata
+        files = staged.placement.files(stage, PASSED) if staged.placement else {}
+        partitions = partition_metadata(verdict, audit, files, by_partition)
+        return Candidate(write, staged.rejected, time.perf_counter() - began, metadata, partitions, bad)
+
     def _schema(self, stage: Stage) -> Any:
         """The contract's columns, and under an open contract those that came besides."""
         declared = self.table.schema
@@ -331,93 +335,16 @@ class Making:
         # A file without an extra column that earlier files had leaves it NULL; the table keeps it.
         return schema if current is None else with_extras(schema, current.schema())
 
-    def _findings(self, staged: Staged) -> list[tuple[TableCheck, Finding]]:
-        if not self.table.checks:
-            return []
-        view = self._view(staged)
-        return [(check, check.evaluate(view)) for check in self.table.checks]
+    def _source_versions(self) -> dict[str, int]:
+        """The version of every table that was read, as this run saw it."""
+        found = {label: self.storage.snapshots.find(label.split("/")) for label in self.table.all_reads}
+        return {label: opened.version() for label, opened in found.items() if opened is not None}
 
-    def _view(self, staged: Staged) -> CandidateView:
-        several = len(self.keys) > 1
-        rows_in, by_partition = self._rows_in
-        history = recorded_rows(self.storage.snapshots.find(self.table.path), self.keys)
-        return CandidateView(
-            name=self.table.label,
-            contract=self.table.contract.incoming,
-            load=lambda: self._passed(staged.stage),
-            audit=staged.audit,
-            selection=self.selection,
-            read=self._read,
-            others=self._others,
-            rows_in=rows_in,
-            history=() if several else next(iter(history.values())),
-            now=self.started,
-            placement=staged.placement,
-            rows_in_by_partition=by_partition,
-            history_by_partition=history,
-            mirror=staged.mirror,
-        )
-
-    def _passed(self, stage: Stage) -> DataFrame:
-        """The staged rows that would be published."""
-        from pyspark.sql import functions as F
-
-        from medallion.engine.frames import read_delta
-
-        names = [F.col(f"`{name}`") for name in self.table.contract.incoming.column_names]
-        frame = read_delta(self.storage.engine.spark_session, stage.uri, 0)
-        return frame.where(F.col(OUTCOME) == PASSED).select(*names)
-
-    def _read(self, label: str) -> DataFrame:
-        other = self.tables.get(label)
-        alike = other is not None and self.keys and other.partitions == self.table.partitions
-        selection = other.select(self.keys) if other is not None and alike else WHOLE
-        return read_spark(self.storage.engine.spark_session, self.storage.snapshots, label.split("/"), selection)
-
-    def _others(self, columns: Sequence[str]) -> DataFrame | None:
-        """Rows of the table outside of the slice, if there are any."""
-        from pyspark.sql import functions as F
-
-        if self.selection.is_whole and self.table.mode == "replace":
-            return None
-        store = self.storage.snapshots
-        table = store.find(self.table.path)
-        if table is None or (self.table.mode != "replace" and not table.count()):
-            return None
-        if self.table.mode in ("merge", "scd2"):
-            return None  # the key decides which row it replaces
-        once = transactions(self.table.mode, self.table.label, self.root_run_id, self.keys)
-        if any(table.transaction_version(name) is not None for name in once):
-            return None  # the run that this one re-executes has committed these very rows
-        bound = self.selection.bind(column_types(table.schema()))
-        if self.table.mode == "replace":
-            inside = {file.path for file in data_files(table, self.selection)}
-            if all(file.path in inside for file in data_files(table, WHOLE)):
-                return None
-        frame = read_spark(self.storage.engine.spark_session, store, self.table.path)
-        condition = bound.column_expression()
-        if condition is not None and self.table.mode == "replace":
-            frame = frame.where(~F.coalesce(condition, F.lit(False)))
-        return frame.select(*[f"`{name}`" for name in columns])
-
-    @cached_property
-    def _rows_in(self) -> tuple[int | None, dict[str, int]]:
-        """Rows of the primary input that the run reads, as a whole and by partition, from its Delta log.
-
-        By partition only where the input has the same ones.
-        """
-        if self.table.primary is None:
-            return None, {}
-        parameter, key = self.table.primary
-        source = self.tables["/".join(key.path)]
-        if not self.table.reads_alike(source, parameter):
-            keys = self.input_keys(parameter) if source.partitions is not None else None
-            return row_count(self.storage.snapshots, source.path, WHOLE if keys is None else source.select(keys)), {}
-        rows = rows_by_key(self.storage.snapshots, source, self.keys)
-        return sum(rows.values()), rows
-
-    def _placement(self, stage: Stage) -> Placement | None:
-        return Placement(self.table, self.keys, column_types(stage.schema)) if self.keys else None
+    @property
+    def _merging_session(self) -> Callable[[], SparkSession] | None:
+        """What merges, if the table is declared so and an engine is there that has executors."""
+        engine = self.storage.engine
+        return (lambda: engine.spark_session) if self.table.merge_in == "engine" and not engine.embedded else None
 
 
 def _holds(selection: Slice, types: Mapping[str, str]) -> Column:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from deltalake import Schema
 
 from medallion.delta.frames import read_spark, stage_writer
 from medallion.delta.publish import Write, publish
@@ -48,8 +49,6 @@ def write(store: DeltaStore, session: SparkSession, rows: list[dict[str, Any]], 
     frame = from_arrow(session, pa.Table.from_pylist(rows, SCHEMA))
     stage = write_stage(store, PATH, ["day"], stage_writer(frame, store))
     columns = {item.name: item for item in stage.schema.fields if item.name != OUTCOME}
-    from deltalake import Schema
-
     schema = Schema([columns[name] for name in SCHEMA.names])
     published = publish(Write(stage, WHOLE, schema, ("day",), keys=("day", "id"), **options))
     stage.discard(keep=published.kept)

@@ -135,10 +135,8 @@ def _log(clone: Stage, version: int) -> list[dict[str, Any]]:
 
 def _below(uri: str, path: str) -> str:
     """A file of the table, relative to it, from the absolute address that the clone's log has."""
-    if "://" not in path and not path.startswith(("file:", "/")):
-        return unquote(path)
-    root, file = _location(uri), _location(unquote(path))
-    return file.removeprefix(root.rstrip("/") + "/")
+    # Decoded after it is split: a `?` or `#` in a folder's name would else end the path.
+    return unquote(_location(path)).removeprefix(_location(uri).rstrip("/") + "/")
 
 
 def _location(address: str) -> str:
