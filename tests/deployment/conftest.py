@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from medallion.engine.jars import PACKAGES, default_folder, fetched
-from tests.fixtures.compose import need
 from tests.fixtures.image import ROOT, Image, build, context_of, python_base
 from tests.fixtures.object_store import require_server
+from tests.fixtures.postgres import debian_programs
+from tests.fixtures.requirements import skip_unless_ci
 
-_POSTGRES = Path("/usr/lib/postgresql")
 # What the official image's entry point is documented to do with these variables and folders.
 _ENTRYPOINT = """#!/bin/bash
 set -Eeuo pipefail
@@ -36,9 +36,7 @@ exec "$@" -c unix_socket_directories=/var/run/postgresql -c listen_addresses='*'
 def images() -> Iterator[Mapping[str, Image]]:
     """The image of every service, by the part of its name before the colon."""
     if os.geteuid() != 0 or not Path("/proc/self/ns/net").exists():
-        need("only root on Linux can make namespaces, in which the services are started")
-    if not list(_POSTGRES.glob("*/bin/initdb")):
-        need("there is no PostgreSQL server of the system; scripts/postgres.sh installs one on Debian")
+        skip_unless_ci("only root on Linux can make namespaces, in which the services are started")
     folder = Path(tempfile.mkdtemp(prefix="medallion-images-"))
     try:
         yield _images(folder, ["dagster", "spark", "object-store"])
@@ -47,10 +45,10 @@ def images() -> Iterator[Mapping[str, Image]]:
 
 
 def _images(folder: Path, targets: list[str]) -> dict[str, Image]:
+    server, programs = require_server(), debian_programs()
     context = context_of(ROOT, folder / "context")
     for name in ("python", "golang", "debian"):
         (folder / "bases" / name).mkdir(parents=True)
-    server = require_server()
     # As if the steps that build and fetch them had been executed before: they take minutes.
     if jars := fetched(default_folder(), PACKAGES):
         kept = folder / "bases" / "python" / "opt/medallion/spark-jars"
@@ -67,12 +65,11 @@ def _images(folder: Path, targets: list[str]) -> dict[str, Image]:
     dockerfile = ROOT / "docker" / "Dockerfile"
     made = build(dockerfile, context, folder / "stages", targets, bases)
     ours = {f"medallion-{name}": image for name, image in made.items()}
-    return {**ours, "postgres": _postgres(folder / "bases" / "postgres")}
+    return {**ours, "postgres": _postgres(folder / "bases" / "postgres", programs)}
 
 
-def _postgres(layer: Path) -> Image:
+def _postgres(layer: Path, programs: Path) -> Image:
     """What stands for PostgreSQL's official image."""
-    programs = sorted(_POSTGRES.glob("*/bin/initdb"))[-1].parent
     script = layer / "usr/local/bin/docker-entrypoint.sh"
     script.parent.mkdir(parents=True)
     script.write_text(_ENTRYPOINT)

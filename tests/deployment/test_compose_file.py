@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.fixtures.compose import FILE, example, filled_in, read
+from tests.fixtures.compose_file import FILE, example, filled_in, read, resolved
 from tests.fixtures.image import ROOT
+from tests.fixtures.postgres import debian_programs
 
 SECRETS = [name for name, value in example().items() if not value]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -19,10 +18,7 @@ DOCKERFILE = ROOT / "docker" / "Dockerfile"
 
 @functools.cache
 def model() -> dict[str, Any]:
-    done = read(filled_in())
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = yaml.safe_load(done.stdout)
-    return found
+    return resolved(filled_in())
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -74,8 +70,7 @@ def test_the_example_has_every_variable_of_the_file_and_no_secret() -> None:
 
 def test_no_secret_is_in_a_command_line() -> None:
     values = filled_in()
-    found = yaml.safe_load(read(values).stdout)["services"]
-    for name, service in found.items():
+    for name, service in resolved(values)["services"].items():
         words = " ".join([*service.get("command", []), *service.get("healthcheck", {}).get("test", [])])
         assert not [secret for secret in SECRETS if values[secret] in words], name
 
@@ -125,10 +120,7 @@ def test_images_are_pinned_by_version() -> None:
 
 
 def test_dagsters_database_has_the_major_version_that_the_tests_run() -> None:
-    installed = sorted(path.parents[1].name for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not installed:
-        pytest.skip("there is no PostgreSQL server of the system")
-    assert services()["postgres"]["image"].startswith(f"postgres:{installed[-1]}.")
+    assert services()["postgres"]["image"].startswith(f"postgres:{debian_programs().parent.name}.")
 
 
 def test_services_that_are_named_in_addresses_share_a_network() -> None:

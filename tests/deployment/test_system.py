@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.compose import Deployment, deployment, filled_in
+from tests.fixtures.compose import Deployment
+from tests.fixtures.compose_file import filled_in
 from tests.fixtures.image import Image
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -74,7 +75,7 @@ print(json.dumps({
 def system(images: Mapping[str, Image], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """All services but those of Spark, healthy, with a supplier's files in the landing zone."""
     environment = {**filled_in(), "COMPOSE_PROFILES": "", "MEDALLION_ENGINE": "sail", "ORDERS": "1500"}
-    with deployment(tmp_path_factory.mktemp("system"), images, environment) as started:
+    with Deployment(tmp_path_factory.mktemp("system"), images, environment) as started:
         started.up()
         yield started
 
@@ -213,7 +214,7 @@ def cluster(images: Mapping[str, Image], tmp_path_factory: pytest.TempPathFactor
         "SPARK_WORKER_MEMORY": "1g",
         "SPARK_EXECUTOR_MEMORY": "800m",
     }
-    with deployment(tmp_path_factory.mktemp("spark"), images, environment) as started:
+    with Deployment(tmp_path_factory.mktemp("spark"), images, environment) as started:
         for name in ("code-location", "spark-connect"):
             started.start(name)
             started.wait(name, "service_healthy")

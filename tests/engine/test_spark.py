@@ -110,10 +110,10 @@ def test_a_driver_that_died_is_replaced_and_a_forked_child_leaves_it_alone(tmp_p
 
 
 @contextmanager
-def killed_at_last(script: str, folder: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def killed_at_last(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that computes on Apache Spark, until it is killed."""
     require_spark()
-    environment = {**os.environ, **spark_environment(folder), "PYTHONPATH": "platform", **variables}
+    environment = {**os.environ, **spark_environment(folder), "PYTHONPATH": "platform"}
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         try:

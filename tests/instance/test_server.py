@@ -22,6 +22,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from medallion.instance.home import open_instance
 from medallion.instance.server import ServerError, _fail_abandoned_runs, _only_server_of, serve
+from tests.fixtures.ports import free_port
 
 CODE = """
 import dagster as dg
@@ -75,9 +76,7 @@ def workspace(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

@@ -71,32 +71,20 @@ def test_a_server_that_wants_requests_to_be_repeated_gets_what_it_wants(
 def test_a_server_that_throttles_for_too_long_is_named_and_the_next_run_completes(
     server: ObjectStore, bucket: Callable[[], str], scene: Scene, unharmed: Rows, tmp_path: Path
 ) -> None:
-    made = server.bucket(bucket())
-    place = at(made, scene, tmp_path / "copy")
-    rows, before = rows_of(place), versions(place)
-    with faulty(made, "throttling") as between:
-        failure = runs_through(between, place, tmp_path / "told", IMPATIENT)
-        assert f"{between.endpoint}/{made.bucket}/lake/" in failure
+    lake, failure = refused_until_it_gave_up(server.bucket(bucket()), "throttling", scene, unharmed, tmp_path)
+    assert f"{lake}/" in failure
     assert "the server asks for fewer requests, for " in failure
     assert "(SlowDown: Please reduce your request rate)" in failure
     assert "MEDALLION_STORAGE_RETRY_SECONDS" in failure
-    assert (rows_of(place), versions(place)) == (rows, before)
-    completed(made, place, unharmed, before, tmp_path)
 
 
 def test_credentials_that_expire_before_the_commit_are_named_and_the_next_run_completes(
     server: ObjectStore, bucket: Callable[[], str], scene: Scene, unharmed: Rows, tmp_path: Path
 ) -> None:
-    made = server.bucket(bucket())
-    place = at(made, scene, tmp_path / "copy")
-    rows, before = rows_of(place), versions(place)
-    with faulty(made, "expiring") as between:
-        failure = runs_through(between, place, tmp_path / "told", IMPATIENT)
-        assert f"{between.endpoint}/{made.bucket}/lake/{'/'.join(TABLE)}/_delta_log/" in failure
+    lake, failure = refused_until_it_gave_up(server.bucket(bucket()), "expiring", scene, unharmed, tmp_path)
+    assert f"{lake}/{'/'.join(TABLE)}/_delta_log/" in failure
     assert "the session credentials have expired (ExpiredToken: The provided token has expired)" in failure
     assert "AWS_SESSION_TOKEN" in failure
-    assert (rows_of(place), versions(place)) == (rows, before)
-    completed(made, place, unharmed, before, tmp_path)
 
 
 @pytest.mark.parametrize("fault", ["killing_before", "killing_after"])
@@ -132,6 +120,21 @@ def test_a_server_that_dies_at_the_commit_and_stays_dead_is_named_and_the_next_r
         server.start()
         assert_whole(place, rows, unharmed)
         completed(made, place, unharmed, before, tmp_path)
+
+
+def refused_until_it_gave_up(server: S3, fault: str, scene: Scene, expected: Rows, folder: Path) -> tuple[str, str]:
+    """Run against refusals that last: nothing changes, and the next run completes.
+
+    Returns:
+        The lake's address as the run had it, and how the run failed.
+    """
+    place = at(server, scene, folder / "copy")
+    rows, before = rows_of(place), versions(place)
+    with faulty(server, fault) as between:
+        failure = runs_through(between, place, folder / "told", IMPATIENT)
+    assert (rows_of(place), versions(place)) == (rows, before)
+    completed(server, place, expected, before, folder)
+    return f"{between.endpoint}/{server.bucket}/lake", failure
 
 
 def completed(server: S3, scene: Scene, expected: Rows, before: dict[tuple[str, ...], int], folder: Path) -> None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 
-from medallion.postgres.connection import connect
+from medallion.postgres.connection import Connection, connect
 from tests.fixtures.production import System
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
+@pytest.mark.parametrize("executor", ["in_process"])
 def test_a_capture_that_is_told_to_stop_commits_its_batch_and_the_next_one_goes_on(
-    tmp_path: Path, postgres_url: str
+    depot: Connection, postgres_url: str, system: System
 ) -> None:
-    system = System(tmp_path, "sail")
     system.environment |= {"DEPOT_URL": postgres_url, "DEPOT_CAPTURE": "true"}
-    system.release("blue")
     enough = threading.Event()
 
     def insert() -> None:
@@ -30,26 +28,20 @@ def test_a_capture_that_is_told_to_stop_commits_its_batch_and_the_next_one_goes_
                 number += 10
                 writer.execute(f"insert into shelf select generate_series({number - 9}, {number})")
 
+    thread = threading.Thread(target=insert)
+    thread.start()
     try:
-        with connect("depot", postgres_url) as source:
-            for table in ("shelf", "yard"):
-                source.execute(f"create table {table} (id int primary key)")
-            thread = threading.Thread(target=insert)
-            thread.start()
-            try:
-                capture = system.medallion("run", "capture", "depot")
-                system.wait(lambda: len(system.rows("bronze/depot/shelf")) > 50 or None, "captured rows")
-                os.kill(capture.pid, signal.SIGTERM)
-                assert capture.wait(60) == 0, system.logs()
-            finally:
-                enough.set()
-                thread.join()
-            stopped = {row["id"] for row in system.rows("bronze/depot/shelf")}
-
-            assert system.medallion("run", "capture", "depot", "--once").wait(60) == 0, system.logs()
-            rows = source.query("select id from shelf").column("id").to_pylist()
-        captured = [row["id"] for row in system.rows("bronze/depot/shelf")]
-        assert stopped < set(rows)
-        assert sorted(captured) == sorted(rows)
+        capture = system.medallion("run", "capture", "depot")
+        system.wait(lambda: len(system.rows("bronze/depot/shelf")) > 50 or None, "captured rows")
+        os.kill(capture.pid, signal.SIGTERM)
+        assert capture.wait(60) == 0, system.logs()
     finally:
-        system.end()
+        enough.set()
+        thread.join()
+    stopped = {row["id"] for row in system.rows("bronze/depot/shelf")}
+
+    assert system.medallion("run", "capture", "depot", "--once").wait(60) == 0, system.logs()
+    rows = depot.query("select id from shelf").column("id").to_pylist()
+    captured = [row["id"] for row in system.rows("bronze/depot/shelf")]
+    assert stopped < set(rows)
+    assert sorted(captured) == sorted(rows)

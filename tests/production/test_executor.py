@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from medallion.postgres.connection import connect
-from tests.fixtures.production import System, connect_server, free_port
+from medallion.postgres.connection import Connection
+from tests.fixtures.production import System
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-SHOP = ("run", "-s", "group:shop_bronze or group:shop_silver or group:shop_gold")
-
-
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
-    port = free_port()
-    system = System(tmp_path, f"sc://127.0.0.1:{port}")
-    try:
-        connect_server(system, port)
-        system.release("blue")
-        system.land("a", "b", "c")
-        yield system
-    finally:
-        system.end()
 
 
 def test_independent_steps_work_at_the_same_time_and_a_killed_one_is_made_again(system: System) -> None:
     system.hold("left")
     system.hold("right")
-    command = system.medallion("run", *SHOP)
+    command = system.materialize("shop")
     (left,) = system.reached("left")
     (right,) = system.reached("right")
     assert len({left, right, command.pid}) == 3
@@ -55,7 +39,7 @@ def test_independent_steps_work_at_the_same_time_and_a_killed_one_is_made_again(
 
 def test_a_step_whose_run_was_killed_ends_by_itself_and_the_next_run_is_right(system: System) -> None:
     system.hold("total")
-    command = system.medallion("run", *SHOP)
+    command = system.materialize("shop")
     (total,) = system.reached("total")
     command.kill()
     command.wait()
@@ -63,25 +47,23 @@ def test_a_step_whose_run_was_killed_ends_by_itself_and_the_next_run_is_right(sy
     system.processes.pop("run")
     system.wait(lambda: not Path(f"/proc/{total}").exists() or None, "end of the step's process")
 
-    assert system.medallion("run", *SHOP).wait(120) == 0, system.logs()
+    assert system.materialize("shop").wait(120) == 0, system.logs()
     assert [row["orders"] for row in system.rows("gold/shop/total")] == [3]
     assert system.held_pools() == set()
     assert list((system.home / "running").iterdir()) == []
 
 
-def test_all_tables_of_a_database_are_read_in_one_snapshot(system: System, postgres_url: str) -> None:
+def test_all_tables_of_a_database_are_read_in_one_snapshot(
+    depot: Connection, postgres_url: str, system: System
+) -> None:
     system.environment |= {"DEPOT_URL": postgres_url, "MEDALLION_EXECUTOR_STEPS": "1"}
-    with connect("depot", postgres_url) as source:
-        for table in ("shelf", "yard"):
-            source.execute(f"create table {table} (id int primary key)")
-            source.execute(f"insert into {table} values (1)")
-        system.hold("shelf")
-        command = system.medallion("run", "run", "-s", "group:depot_bronze")
-        (shelf,) = system.reached("shelf")
-        source.execute("insert into shelf values (2)")
-        source.execute("insert into yard values (2)")
-        system.go_on("shelf")
-        assert command.wait(120) == 0, system.logs()
+    insert_into_both(depot, 1)
+    system.hold("shelf")
+    command = system.materialize("depot")
+    (shelf,) = system.reached("shelf")
+    insert_into_both(depot, 2)
+    system.go_on("shelf")
+    assert command.wait(120) == 0, system.logs()
 
     (yard,) = system.reached("yard")
     assert len({shelf, yard, command.pid}) == 3
@@ -90,12 +72,14 @@ def test_all_tables_of_a_database_are_read_in_one_snapshot(system: System, postg
     assert len({row["_lsn"] for rows in read.values() for row in rows}) == 1
 
 
-def test_a_captured_database_is_read_by_one_process(system: System, postgres_url: str) -> None:
+def test_a_captured_database_is_read_by_one_process(depot: Connection, postgres_url: str, system: System) -> None:
     system.environment |= {"DEPOT_URL": postgres_url, "DEPOT_CAPTURE": "true"}
-    with connect("depot", postgres_url) as source:
-        for table in ("shelf", "yard"):
-            source.execute(f"create table {table} (id int primary key)")
-            source.execute(f"insert into {table} values (1)")
-    assert system.medallion("run", "run", "-s", "group:depot_bronze").wait(120) == 0, system.logs()
+    insert_into_both(depot, 1)
+    assert system.materialize("depot").wait(120) == 0, system.logs()
     assert system.reached("shelf") == system.reached("yard") == [system.processes["run"].pid]
     assert [row["id"] for row in system.rows("bronze/depot/yard")] == [1]
+
+
+def insert_into_both(depot: Connection, item: int) -> None:
+    for table in ("shelf", "yard"):
+        depot.execute(f"insert into {table} values ({item})")

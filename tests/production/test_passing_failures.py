@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,37 +11,30 @@ import pytest
 
 from medallion.retries import retry_passing
 from tests.fixtures.broken_s3 import broken_s3
-from tests.fixtures.production import System, connect_server, free_port
+from tests.fixtures.production import System
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.mark.slow
-def test_steps_that_lose_their_connect_server_go_on_with_the_next(tmp_path: Path) -> None:
-    port = free_port()
-    system = System(tmp_path, f"sc://127.0.0.1:{port}")
+def test_steps_that_lose_their_connect_server_go_on_with_the_next(system: System) -> None:
     system.environment["MEDALLION_RETRY_DELAY"] = "3"
-    try:
-        server = connect_server(system, port)
-        system.release("blue")
-        system.land("a", "b", "c")
-        system.hold("total")
-        command = system.medallion("run", "run", "-s", "group:shop_bronze or group:shop_silver or group:shop_gold")
-        system.reached("total")
+    system.hold("total")
+    command = system.materialize("shop")
+    system.reached("total")
 
-        os.kill(server.pid, signal.SIGKILL)
-        server.wait()
-        system.go_on("total")
-        run = system.last_run()
-        system.wait(lambda: system.events(run.run_id, dg.DagsterEventType.STEP_UP_FOR_RETRY) or None, "a retry")
-        connect_server(system, port)
+    server = system.processes["connect"]
+    server.kill()
+    server.wait()
+    system.go_on("total")
+    run = system.last_run()
+    system.wait(lambda: system.events(run.run_id, dg.DagsterEventType.STEP_UP_FOR_RETRY) or None, "a retry")
+    system.connect_server()
 
-        assert command.wait(120) == 0, system.logs()
-        retried = system.events(run.run_id, dg.DagsterEventType.STEP_UP_FOR_RETRY)
-        assert {event.step_key for event in retried} == {"gold__shop__total"}
-        assert [row["orders"] for row in system.rows("gold/shop/total")] == [3]
-    finally:
-        system.end()
+    assert command.wait(120) == 0, system.logs()
+    retried = system.events(run.run_id, dg.DagsterEventType.STEP_UP_FOR_RETRY)
+    assert {event.step_key for event in retried} == {"gold__shop__total"}
+    assert [row["orders"] for row in system.rows("gold/shop/total")] == [3]
 
 
 def overloaded(times: int) -> Callable[[Any], Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from tests.fixtures.production import System, free_port, graphql
+from tests.fixtures.ports import free_port
+from tests.fixtures.production import System, graphql
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -43,14 +44,11 @@ class Deployed(System):
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[Deployed]:
     """Runs take the embedded engine, one per run's process."""
-    system = Deployed(tmp_path, "sail")
-    system.page = free_port()
-    try:
-        system.land("a", "b", "c")
+    with Deployed(tmp_path, "in_process") as system:
+        system.page = free_port()
         system.release("blue")
+        system.land("a", "b", "c")
         yield system
-    finally:
-        system.end()
 
 
 def test_new_code_takes_over_and_the_run_in_progress_ends_on_the_old(system: Deployed) -> None:
@@ -119,6 +117,5 @@ def test_runs_that_are_stopped_or_die_are_found_and_their_tables_are_free(system
 
     system.go_on("total")
     assert system.rows("gold/shop/total") == []
-    again = system.medallion("run", "run", "-s", "group:shop_bronze or group:shop_silver or group:shop_gold")
-    assert again.wait(120) == 0, system.logs()
+    assert system.materialize("shop").wait(120) == 0, system.logs()
     assert [row["orders"] for row in system.rows("gold/shop/total")] == [3]

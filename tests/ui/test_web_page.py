@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ import pytest
 
 from assets.olist.synthetic import generate
 from medallion.landing import SNAPSHOT, Landing
+from tests.fixtures.ports import free_port
+from tests.fixtures.requirements import skip_unless_ci
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -56,10 +57,7 @@ def browser() -> Iterator[BrowserContext]:
     """A Chromium that is already on the machine, as Playwright's own is not downloaded; its tabs share a cache."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
-        reason = "no Chromium or Chrome is on PATH; scripts/browser.sh installs one"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_unless_ci("no Chromium or Chrome is on PATH; scripts/browser.sh installs one")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -76,9 +74,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, browser: BrowserContext) -> It
     landing = Landing(str(home / "landing"))
     with landing.write("olist", "products", SNAPSHOT, "products.csv") as file:
         file.write((home / "synthetic" / "olist_products_dataset.csv").read_bytes())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDALLION_")}
     server = subprocess.Popen(
         [sys.executable, "-c", SERVE, str(home), str(port)],
