@@ -204,7 +204,7 @@ class TestPartitions:
     def test_a_repeated_key_is_found_in_every_partition_that_has_it(self, spark: Any) -> None:
         rows = [("a", "1", 1), ("a", "1", 1), (None, "1", 1), (None, "1", 2), ("b", "1", 2)]
         found = UniqueKey(("id",)).evaluate(self.candidate(spark, *rows))
-        assert found.metadata["repeated_keys"] == 2
+        assert (found.metadata["repeated_keys"], found.metadata["samples"]) == (2, [{"id": None}, {"id": "a"}])
         assert {key: dict(part.metadata) for key, part in found.partitions.items()} == {
             "2024-01": {"repeated_keys": 2, "ratio": pytest.approx(2 / 3), "samples": [{"id": None}, {"id": "a"}]},
             "2024-02": {"repeated_keys": 1, "ratio": 0.5, "samples": [{"id": None}]},

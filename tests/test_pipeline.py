@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from medallion.audit import has_repeats
 from medallion.checks import RowCountInBounds
 from medallion.contracts import row_rule
 from medallion.engine.frames import from_arrow
@@ -94,6 +95,25 @@ class TestPublishing:
         assert list(fields) == ["order_id", "price", "placed", "email", "month"]
         assert (fields["order_id"].nullable, fields["email"].nullable) == (False, True)
         assert fields["order_id"].metadata == {"comment": "The id of the order."}
+
+    def test_a_key_that_came_twice_is_looked_for_unless_the_last_write_had_one(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answers: list[bool] = []
+        monkeypatch.setattr(
+            "medallion.pipeline.has_repeats", lambda *given: answers.append(has_repeats(*given)) or answers[-1]
+        )
+        repeated = [*GOOD, "a,9.99,2024-01-04 00:00:00,a@x"]
+        for lines, asked in ((GOOD, [False]), (repeated, [True]), (repeated, []), (GOOD, []), (GOOD, [False])):
+            answers.clear()
+            shop.land("2024-01", *lines)
+            result = run_silver(shop, key="2024-01")
+            assert answers == asked
+            assert metadata(result, SILVER)["rows_deduplicated"] == len(lines) - len(GOOD)
+            prices = {row["order_id"]: row["price"] for row in shop.rows(SILVER)}
+            assert prices == {"a": Decimal("1.50" if lines is GOOD else "9.99"), "b": Decimal("2.00")}
+        # One for each version: what was staged before the keys were known to repeat is gone.
+        assert len(list(Path(shop.store.uri(SILVER.split("/"))).glob("stage-*"))) == 5
 
     def test_running_twice_changes_nothing(self, shop: Shop) -> None:
         shop.land("2024-01", *GOOD, BAD_PRICE)

@@ -190,25 +190,29 @@ def read_csv(
 def row_hash_text(row: dict[str, str | None], columns: Sequence[str]) -> str:
     """Returns the text whose SHA-256 (of its UTF-8, in hex) is a row's ``_row_hash``.
 
-    For each of the row's columns by name: the name's length, ``:``, the name, the value's length, ``:``, the value,
-    where lengths are in bytes and a NULL's length is empty; a NULL in a column that isn't declared is left out. So NULL
-    differs from ``''``, the file's column order doesn't matter, and a column that another file adds changes no hash.
+    For each declared column by name the value's length in bytes (nothing for a NULL), ``:`` and the value; then for
+    each other column by name that is no NULL the name's length, ``:``, the name, the value's length, ``:``, the value.
+    So NULL differs from ``''``, the file's column order doesn't matter, and a column that another file adds changes no
+    hash. The names of declared columns would double what is hashed, and are the same for all rows of a table.
     """
     parts = []
+    for name in sorted(columns):
+        value = row[name]
+        parts.append(f"{'' if value is None else len(value.encode())}:{value or ''}")
     for name, value in sorted(row.items()):
-        if value is not None or name in columns:
-            size = "" if value is None else len(value.encode())
-            parts.append(f"{len(name.encode())}:{name}{size}:{value or ''}")
+        if value is not None and name not in columns:
+            parts.append(f"{len(name.encode())}:{name}{len(value.encode())}:{value}")
     return "".join(parts)
 
 
 def _row_hash_sql(names: Sequence[str], columns: Sequence[str]) -> str:
     """Returns `row_hash_text`, hashed, as SQL over columns c0, c1, … that hold the values of ``names``."""
-    parts = []
-    for name, index in sorted((name, index) for index, name in enumerate(names)):
+    places = {name: f"c{index}" for index, name in enumerate(names)}
+    parts = [f"strlen({places[name]}), ':', {places[name]}" for name in sorted(columns)]
+    for name in sorted(places.keys() - set(columns)):
         label = f"'{len(name.encode())}:{name.replace(chr(39), chr(39) * 2)}'"
-        separator = ", " if name in columns else " || "
-        parts.append(separator.join((label, f"strlen(c{index})", "':'", f"c{index}")))
+        # NULL with || makes all of it NULL, which concat leaves out.
+        parts.append(f"{label} || strlen({places[name]}) || ':' || {places[name]}")
     return f"sha256(concat({', '.join(parts)})) as row_hash"
 
 

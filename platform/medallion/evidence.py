@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medallion.candidate import Staged
 from medallion.checks import CandidateView
@@ -16,13 +16,15 @@ from medallion.delta.io_manager import LakeStorage
 from medallion.delta.publish import row_count
 from medallion.delta.staging import OUTCOME, PASSED, Stage
 from medallion.delta.store import column_types, data_files
-from medallion.materialization import recorded_rows
+from medallion.materialization import recorded_duplicates, recorded_rows
 from medallion.partitions import WHOLE
 from medallion.placement import rows_by_key
 from medallion.tables import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_COMMITS = 20
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class Evidence:
         """The write's rows as table checks look at them; those of other tables are read when a check asks for them."""
         several = len(self.keys) > 1
         rows_in, by_partition = self.rows_in
-        history = recorded_rows(self.storage.snapshots.find(self.table.path), self.keys)
+        history = recorded_rows(self._commits, self.keys)
         return CandidateView(
             name=self.table.label,
             contract=self.table.contract.incoming,
-            load=lambda: self._passed(staged.stage),
+            load=lambda: self.passed(staged.stage),
             audit=staged.audit,
             selection=self.table.select(self.keys),
             read=self._read,
@@ -85,7 +87,18 @@ class Evidence:
         rows = rows_by_key(self.storage.snapshots, source, self.keys)
         return sum(rows.values()), rows
 
-    def _passed(self, stage: Stage) -> DataFrame:
+    @property
+    def had_duplicates(self) -> bool:
+        """Whether the last write of the table merged rows of one key or left some of them out."""
+        return recorded_duplicates(self._commits) > 0
+
+    @cached_property
+    def _commits(self) -> list[dict[str, Any]]:
+        """What the latest writes of the table said of themselves, newest first."""
+        table = self.storage.snapshots.find(self.table.path)
+        return table.history(_COMMITS) if table is not None else []
+
+    def passed(self, stage: Stage) -> DataFrame:
         """The staged rows that would be published."""
         from pyspark.sql import functions as F
 

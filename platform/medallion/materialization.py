@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,11 +14,7 @@ from medallion.quality import Quality, assess, null_counts
 from medallion.verdict import Verdict
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
-
     from medallion.delta.staging import StagedFile
-
-_COMMITS = 20
 
 
 def counts(audit: RowAudit) -> dict[str, Any]:
@@ -29,15 +25,15 @@ def counts(audit: RowAudit) -> dict[str, Any]:
     return {**numbers, "partitions": {key: counts(part) for key, part in audit.slices.items()}}
 
 
-def recorded_rows(table: DeltaTable | None, keys: Sequence[str]) -> dict[str, list[int]]:
-    """Row counts that earlier commits recorded, newest first, by partition key.
+def recorded_rows(commits: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, list[int]]:
+    """Row counts that earlier commits recorded, in their order, by partition key.
 
     Args:
-        table: the published table; None before its first write.
+        commits: of the published table, as delta-rs tells its history.
         keys: partition keys; none for a table without partitions, whose counts come under an empty key.
     """
     found: dict[str, list[int]] = {key: [] for key in keys or ("",)}
-    for commit in table.history(_COMMITS) if table is not None else []:
+    for commit in commits:
         audit = json.loads(commit.get(AUDIT, "{}"))
         several = audit.get("partitions", {})
         for key, rows in found.items():
@@ -46,6 +42,12 @@ def recorded_rows(table: DeltaTable | None, keys: Sequence[str]) -> dict[str, li
             elif "rows" in audit and commit.get(PARTITIONS) == json.dumps([key] if key else []):
                 rows.append(audit["rows"])
     return found
+
+
+def recorded_duplicates(commits: Iterable[Mapping[str, Any]]) -> int:
+    """Rows that the first audited one of commits recorded as left out or merged, as others had their keys."""
+    audits = (json.loads(commit.get(AUDIT, "{}")) for commit in commits)
+    return next((int(audit["duplicates"]) for audit in audits if "duplicates" in audit), 0)
 
 
 def whole_metadata(

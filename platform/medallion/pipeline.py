@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from medallion.arrivals import Arrivals
+from medallion.arrivals import ROW_HASH, Arrivals
 from medallion.audit import BATCH, RAW, annotate, audit_extract, audit_lines, audit_rows, has_repeats
 from medallion.candidate import Candidate, Staged
 from medallion.checks import TableCheck
@@ -141,11 +141,24 @@ class Making:
             result = table.transform(**self._with_raw(inputs), **given)
         if not is_spark_type(type(result)):
             result = self._as_spark(result, stack)
-        frame = self._declared(result)
-        contested = bool(table.latest_by) and has_repeats(frame, table.contract.incoming)
-        stage = self._write(annotate(frame, table.contract.incoming, table.latest_by if contested else ()))
+        stage = self._stage_frame(self._declared(result))
         check_declared(table.label, table.contract.incoming.delta_schema(), stage.schema)
         return self._audited(stage)
+
+    def _stage_frame(self, frame: DataFrame) -> Stage:
+        """Stage a transform's rows with their outcomes.
+
+        Few tables get the same key twice, and to sort all rows for the latest of each costs more than to write them.
+        So unless the table's last write had such keys, they are looked for among the rows that are staged.
+        """
+        contract, latest_by = self.table.contract.incoming, self.table.latest_by
+        if latest_by and self._evidence.had_duplicates:
+            return self._write(annotate(frame, contract, latest_by))
+        stage = self._write(annotate(frame, contract))
+        if latest_by and has_repeats(self._evidence.passed(stage), contract):
+            stage.discard()
+            return self._write(annotate(frame, contract, latest_by))
+        return stage
 
     def _stage_extract(self, origin: Any) -> Staged:
         """Stage rows as they stream from a database; its own rules have judged them."""
@@ -182,7 +195,9 @@ class Making:
             if is_spark_type(type(frame)):
                 moment = self._mirrored_at()
                 snapshot = {} if moment is None else {SNAPSHOT: F.lit(moment)}
-                frames[parameter] = frame.withColumns({RAW: F.struct("*"), **snapshot})
+                # The hash follows from the values, and is as wide as they are.
+                arrived = [F.col(f"`{name}`") for name in frame.columns if name != ROW_HASH]
+                frames[parameter] = frame.withColumns({RAW: F.struct(*arrived), **snapshot})
         return frames
 
     def _mirrored_at(self) -> dt.datetime | None:
