@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,30 +47,14 @@ def counted(candidate: CandidateView, broken: DataFrame, key: Sequence[str], lab
         key: columns that name them.
         label: name of their count.
     """
-    count = _count(broken)
-    metadata: dict[str, Any] = {label: count}
-    if count and may_show(candidate, key):
-        metadata["samples"] = _samples(broken, key)
-    return count, metadata
-
-
-def _count(rows: DataFrame) -> int:
     from pyspark.sql import functions as F
 
-    return int(rows.agg(F.count(F.lit(1))).collect()[0][0])
-
-
-def _samples(rows: DataFrame, key: Sequence[str]) -> list[dict[str, Any]]:
-    found = rows.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
-    return [row.asDict() for row in found]
-
-
-def _first_samples(findings: Iterable[Finding], key: Sequence[str]) -> list[dict[str, Any]]:
-    """Samples of a whole from those of its partitions, each of which has its first ones."""
-    known = {tuple(sample[name] for name in key) for found in findings for sample in found.metadata["samples"]}
-    # NULL comes first, as the engine orders.
-    ordered = sorted(known, key=lambda values: [(value is not None, value) for value in values])
-    return [dict(zip(key, values, strict=True)) for values in ordered[:SAMPLES]]
+    count = broken.agg(F.count(F.lit(1))).collect()[0][0]
+    metadata: dict[str, Any] = {label: count}
+    if count and may_show(candidate, key):
+        samples = broken.select(*key).distinct().orderBy(*key).limit(SAMPLES).collect()
+        metadata["samples"] = [row.asDict() for row in samples]
+    return count, metadata
 
 
 def found_in(
@@ -89,18 +73,13 @@ def found_in(
         label: name of their count.
         placed: given a column, the same rows with it; asked only if there are any, as it costs another query.
     """
-    count, rows = _count(broken), candidate.audit.passed
-    metadata: dict[str, Any] = {label: count, "ratio": count / rows if rows else 0.0}
-    if not count:
-        return Finding(True, metadata)
-    partitions = {}
-    if candidate.several is not None:
-        found = placed(candidate.several.values().alias(VALUES))
-        partitions = by_partition(candidate, found, key, label)
-    if may_show(candidate, key):
-        first = _first_samples(partitions.values(), key) if partitions else _samples(broken, key)
-        metadata["samples"] = first
-    return Finding(False, metadata, partitions)
+    count, metadata = counted(candidate, broken, key, label)
+    rows = candidate.audit.passed
+    metadata = {label: count, "ratio": count / rows if rows else 0.0, **metadata}
+    if not count or candidate.several is None:
+        return Finding(not count, metadata)
+    found = placed(candidate.several.values().alias(VALUES))
+    return Finding(False, metadata, by_partition(candidate, found, key, label))
 
 
 def by_partition(candidate: CandidateView, broken: DataFrame, key: Sequence[str], label: str) -> dict[str, Finding]:

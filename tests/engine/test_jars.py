@@ -85,3 +85,16 @@ def test_coordinates_that_no_repository_has_are_named_and_the_folder_stays_as_it
         fetch(folder, ["io.medallion.nowhere:nothing:1.0"])
     assert fetched(folder, ["io.medallion.nowhere:nothing:1.0"]) == []
     assert fetched(folder, PACKAGES) == [folder / "jars" / "delta.jar"]
+    assert {path.name for path in folder.iterdir()} == {"jars", "packages", "lock"}
+
+
+@pytest.mark.spark
+@pytest.mark.integration
+@pytest.mark.slow
+def test_jars_of_other_coordinates_take_the_place_of_those_that_were_there(folder: Path) -> None:
+    jars = fetch(folder, ["org.wildfly.openssl:wildfly-openssl:2.2.5.Final"])
+    assert [jar.name for jar in jars] == ["org.wildfly.openssl_wildfly-openssl-2.2.5.Final.jar"]
+    assert fetched(folder, ["org.wildfly.openssl:wildfly-openssl:2.2.5.Final"]) == jars
+    assert fetched(folder, PACKAGES) == []
+    assert list((folder / "jars").iterdir()) == jars
+    assert {path.name for path in folder.iterdir()} == {"jars", "packages", "lock"}

@@ -59,15 +59,6 @@ def test_a_database_without_a_password_has_none_in_the_file(tmp_path: Path, monk
     assert (storage(tmp_path)["password"], storage(tmp_path)["port"]) == ("", 5432)
 
 
-def test_a_run_whose_process_died_is_made_again_three_times_where_others_may_have_ended_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MEDALLION_INSTANCE_URL", "postgresql://dagster@db/runs")
-
-    settings = yaml.safe_load((ensure_home(tmp_path) / "dagster.yaml").read_text())["run_retries"]
-    assert settings == {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False}
-
-
 def test_an_empty_address_keeps_everything_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDALLION_INSTANCE_URL", "")
 

@@ -18,6 +18,8 @@ from medallion.cli.run import Json
 from medallion.storage_errors import storage_error
 
 if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
     from medallion.settings import Settings
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -158,7 +160,11 @@ def _engine(settings: Settings) -> Facts:
 
 
 def _lake(settings: Settings) -> Facts:
-    _write_and_delete(settings.lake_uri, settings)
+    import obstore
+
+    store, name = _probe(settings.lake_uri, settings)
+    obstore.put(store, name, b"")
+    obstore.delete(store, name)
     return "ok", f"{settings.lake_uri} can be written"
 
 
@@ -171,6 +177,7 @@ def _commits(settings: Settings) -> Facts:
 
 
 def _landing(settings: Settings) -> Facts:
+    import obstore
     from obstore.exceptions import PermissionDeniedError
 
     from medallion.domains import domain_names
@@ -179,29 +186,27 @@ def _landing(settings: Settings) -> Facts:
     landing = Landing(settings.landing_uri, settings.storage_options)
     domains = domain_names(settings.domains)
     slices = sum(len(landing.scan(domain)) for domain in domains)
+    store, name = _probe(settings.landing_uri, settings)
     try:
-        _write_and_delete(settings.landing_uri, settings)
+        obstore.put(store, name, b"")
     except PermissionDeniedError:
         # Runs only read it, and a deployed platform should have no more rights than that.
         found = f"{landing.root} can be read, not written; {plural(slices, 'slice')} landed"
         return "warn", found, "nothing, if files are landed by another user"
+    obstore.delete(store, name)
     if not slices:
         domain = domains[0] if domains else "DOMAIN"
         return "warn", f"{landing.root} can be written, but nothing has landed", f"medallion land {domain} PATH"
     return "ok", f"{landing.root} can be written; {plural(slices, 'slice')} landed"
 
 
-def _write_and_delete(uri: str, settings: Settings) -> None:
+def _probe(uri: str, settings: Settings) -> tuple[ObjectStore, str]:
+    """A place, and the name of an object of this process's own in it."""
     import os
-
-    import obstore
 
     from medallion.object_store import open_store
 
-    store = open_store(uri, settings.storage_options)
-    name = f".doctor-{os.getpid()}"
-    obstore.put(store, name, b"")
-    obstore.delete(store, name)
+    return open_store(uri, settings.storage_options), f".doctor-{os.getpid()}"
 
 
 def _capture(settings: Settings) -> Facts:

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from medallion.delta.actions import add_actions, remove_actions
 from medallion.delta.log import actions, commit_file
@@ -135,14 +135,13 @@ def _log(clone: Stage, version: int) -> list[dict[str, Any]]:
 
 def _below(uri: str, path: str) -> str:
     """A file of the table, relative to it, from the absolute address that the clone's log has."""
-    # Decoded after it is split: a `?` or `#` in a folder's name would else end the path.
     return unquote(_location(path)).removeprefix(_location(uri).rstrip("/") + "/")
 
 
 def _location(address: str) -> str:
     """An address without what differs between writers: `file:/x`, `file:///x` and `/x`, `s3a://` and `s3://`."""
-    parts = urlsplit(address)
-    return (f"{parts.netloc}{parts.path}" if parts.scheme else address).lstrip("/")
+    # No parser of URLs: a root is not percent-encoded, and a `?` or `#` in it ends no path.
+    return re.sub(r"^[a-z0-9]+:/", "", address).lstrip("/")
 
 
 def _camel(name: str) -> str:

@@ -18,6 +18,7 @@ from medallion.engine.jars import SparkSetupError, require_java
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Spark takes the level of the gateway's own logger for that of a shell, and says so if it is not the root's.
 _LOGGING = """\
 rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
@@ -29,6 +30,7 @@ appender.stderr.target = SYSTEM_ERR
 appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
 """
+_START_SECONDS = 180.0
 _PROBE_SECONDS = 5.0
 _STOP_SECONDS = 30.0
 
@@ -64,26 +66,55 @@ class SparkDriver:
             "spark.connect.grpc.binding.address": "127.0.0.1",
             "spark.connect.grpc.binding.port": "0",
         }
-        # Nobody else may read such a folder. The JVM has read all of it once its context is there.
-        with tempfile.TemporaryDirectory(prefix="medallion-spark-") as folder, ExitStack() as unless_started:
-            answer = Path(folder) / "gateway"
-            self._process = _start(Path(folder), settings, answer)
-            unless_started.callback(self.stop)
-            gateway_port, secret = self._answer(answer)
-            self.port = _start_context(gateway_port, secret)
+        with ExitStack() as unless_started:
+            # Nobody else may read such a folder. The JVM has read all of it by the time that it answers.
+            with tempfile.TemporaryDirectory(prefix="medallion-spark-") as folder:
+                answer = Path(folder) / "gateway"
+                self._process = _start(Path(folder), settings, answer)
+                unless_started.callback(self.stop)
+                gateway_port, secret = self._answer(answer)
+            self.port = self._start_context(gateway_port, secret)
             unless_started.pop_all()
 
     def _answer(self, path: Path) -> tuple[int, str]:
         # The file is complete once it has its name: a port and a text after its length, in Java's order of bytes.
+        deadline = time.monotonic() + _START_SECONDS
         while not path.exists():
-            if self._process.poll() is not None:
-                raise SparkSetupError(
-                    f"Spark's JVM ended with exit code {self._process.returncode} as it started; what it said is "
-                    "above. Is there memory for MEDALLION_ENGINE_MEMORY, and does `java -version` run?"
-                )
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise self._not_started()
             time.sleep(0.05)
         written = path.read_bytes()
         return int.from_bytes(written[:4], "big"), written[8:].decode()
+
+    def _start_context(self, gateway_port: int, secret: str) -> int:
+        """Start Spark in the JVM and return the port of its Connect endpoint."""
+        from py4j.java_gateway import GatewayParameters, JavaGateway
+        from py4j.protocol import Py4JError, Py4JJavaError
+
+        # The JVM keeps the objects to its end. Forgotten one by one, a forked child would do that on this connection.
+        parameters: Any = GatewayParameters(  # type: ignore[no-untyped-call]
+            port=gateway_port, auth_token=secret, auto_convert=True, enable_memory_management=False
+        )
+        gateway: Any = JavaGateway(gateway_parameters=parameters)  # type: ignore[no-untyped-call]
+        spark = gateway.jvm.org.apache.spark
+        try:
+            spark.api.java.JavaSparkContext(spark.SparkConf())
+            service = getattr(spark.sql.connect.service, "SparkConnectService$")
+            return int(getattr(service, "MODULE$").localPort())
+        except Py4JJavaError as error:
+            raise SparkSetupError(f"Spark's driver did not start: {error.java_exception.toString()}") from None
+        except (Py4JError, OSError):
+            raise self._not_started() from None
+        finally:
+            gateway.close()
+
+    def _not_started(self) -> SparkSetupError:
+        code = self._process.poll()
+        ended = f"did not answer within {_START_SECONDS:.0f} s" if code is None else f"ended with exit code {code}"
+        return SparkSetupError(
+            f"Spark's JVM {ended} as it started; what it said is above. Is there memory for MEDALLION_ENGINE_MEMORY, "
+            "and does `java -version` run?"
+        )
 
     @property
     def running(self) -> bool:
@@ -128,40 +159,16 @@ def _start(folder: Path, settings: Mapping[str, str], answer: Path) -> subproces
         "_PYSPARK_DRIVER_CONN_INFO_PATH": str(answer),
         **_quiet(folder),
     }
-    command = [str(home / "bin" / "spark-submit"), "--load-spark-defaults"]
-    return subprocess.Popen(
-        [*command, "--properties-file", str(properties), "pyspark-shell"],
-        stdin=subprocess.PIPE,
-        env=environment,
-        process_group=0,  # Ctrl-C is for this process, which then stops the driver
-    )
-
-
-def _start_context(gateway_port: int, secret: str) -> int:
-    """Start Spark in the JVM and return the port of its Connect endpoint."""
-    from py4j.java_gateway import GatewayParameters, JavaGateway
-    from py4j.protocol import Py4JJavaError
-
-    # Objects are forgotten with the connection; one by one, a forked child would do it on the parent's connection.
-    parameters: Any = GatewayParameters(  # type: ignore[no-untyped-call]
-        port=gateway_port, auth_token=secret, auto_convert=True, enable_memory_management=False
-    )
-    gateway: Any = JavaGateway(gateway_parameters=parameters)  # type: ignore[no-untyped-call]
-    spark = gateway.jvm.org.apache.spark
-    try:
-        spark.api.java.JavaSparkContext(spark.SparkConf())
-        service = getattr(spark.sql.connect.service, "SparkConnectService$")
-        return int(getattr(service, "MODULE$").localPort())
-    except Py4JJavaError as error:
-        raise SparkSetupError(f"Spark's driver did not start: {error.java_exception.toString()}") from None
-    finally:
-        gateway.close()
+    command = [str(home / "bin" / "spark-submit"), "--load-spark-defaults", "--properties-file", str(properties)]
+    # Ctrl-C is for this process, which then stops the driver.
+    deaf = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    return subprocess.Popen([*deaf, *command, "pyspark-shell"], stdin=subprocess.PIPE, env=environment)
 
 
 def _quiet(folder: Path) -> dict[str, str]:
     """Variables for a log of errors only, unless this user has a configuration of the log."""
     theirs = os.environ.get("SPARK_CONF_DIR")
-    if theirs and (Path(theirs) / "log4j2.properties").exists():
+    if "LOG4J_CONFIGURATION_FILE" in os.environ or (theirs and (Path(theirs) / "log4j2.properties").exists()):
         return {}
     (folder / "log4j2.properties").write_text(_LOGGING)
     return {"LOG4J_CONFIGURATION_FILE": str(folder / "log4j2.properties")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,10 +69,10 @@ def require_java() -> None:
 
 def fetched(folder: Path, packages: Sequence[str]) -> list[Path]:
     """The jars of coordinates that have been resolved into a folder; empty if they have not, or others have."""
-    marker = folder / _MARKER
-    if not marker.exists():
+    try:
+        named, *files = (folder / _MARKER).read_text().splitlines()
+    except FileNotFoundError:
         return []
-    named, *files = marker.read_text().splitlines()
     jars = [folder / "jars" / name for name in files]
     return jars if named == ",".join(packages) and all(jar.exists() for jar in jars) else []
 
@@ -98,10 +99,29 @@ def fetch(folder: Path, packages: Sequence[str]) -> list[Path]:
 
 
 def _resolve(folder: Path, packages: Sequence[str]) -> list[Path]:
+    target, before = folder / "jars", folder / "jars.before"
+    for killed in folder.glob("ivy-*"):
+        shutil.rmtree(killed, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="ivy-", dir=folder) as downloads:
+        found = _download(Path(downloads), folder, packages)
+        # Without the marker the folder has nothing, so that at no moment old names stand for new files. A driver that
+        # runs may have the old files open, which a network folder keeps under other names: they are only moved away.
+        (folder / _MARKER).unlink(missing_ok=True)
+        shutil.rmtree(before, ignore_errors=True)
+        if target.exists():
+            target.rename(before)
+        found[0].parent.rename(target)
+    names = [jar.name for jar in found]
+    unfinished = folder / f"{_MARKER}.new"
+    unfinished.write_text("\n".join([",".join(packages), *names]))
+    unfinished.replace(folder / _MARKER)
+    shutil.rmtree(before, ignore_errors=True)
+    return [target / name for name in names]
+
+
+def _download(downloads: Path, folder: Path, packages: Sequence[str]) -> list[Path]:
     import pyspark
 
-    downloads, target = folder / "ivy", folder / "jars"
-    shutil.rmtree(downloads, ignore_errors=True)
     home = Path(pyspark.__file__).parent
     command = [str(home / "bin" / "spark-submit"), "--conf", f"spark.jars.packages={','.join(packages)}"]
     command += ["--conf", f"spark.jars.excludes={','.join(_EXCLUDED)}", "--conf", f"spark.jars.ivy={downloads}"]
@@ -110,8 +130,8 @@ def _resolve(folder: Path, packages: Sequence[str]) -> list[Path]:
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "SPARK_HOME": str(home)}
     )
-    names = sorted(jar.name for jar in (downloads / "jars").glob("*.jar"))
-    if done.returncode or not names:
+    jars = sorted((downloads / "jars").glob("*.jar"))
+    if done.returncode or not jars:
         told = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
         failed = [line for line in told if "not found" in line.lower() or "failed" in line or "Exception" in line]
         causes = dict.fromkeys(failed[-4:] or told[-1:])
@@ -120,15 +140,7 @@ def _resolve(folder: Path, packages: Sequence[str]) -> list[Path]:
             "Is a Maven repository reachable (or set spark.jars.repositories in $SPARK_CONF_DIR/spark-defaults.conf)? "
             f"On a machine without access, copy {folder} from one where `medallion jars fetch` has run"
         )
-    # Without the marker a folder has nothing, so that no moment shows old names with new files.
-    (folder / _MARKER).unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    (downloads / "jars").rename(target)
-    shutil.rmtree(downloads)
-    unfinished = folder / f"{_MARKER}.new"
-    unfinished.write_text("\n".join([",".join(packages), *names]))
-    unfinished.replace(folder / _MARKER)
-    return [target / name for name in names]
+    return jars
 
 
 @contextmanager
