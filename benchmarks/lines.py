@@ -105,15 +105,15 @@ def write_source(spark: SparkSession, uri: str, rows: int) -> DataFrame:
 def make(storage: LakeStorage, table: Any, rows: DataFrame, keys: Sequence[str] = ()) -> None:
     """Stage, rules, split, audit, publish and quarantine, without Dagster around it."""
     making = Making(
-        table,
-        {table.label: table, source.label: source},
-        storage,
-        tuple(keys),
-        lambda _: [],
-        lambda _: (),
-        "bench",
-        "bench",
-        dt.datetime.now(dt.UTC),
+        table=table,
+        tables={table.label: table, source.label: source},
+        storage=storage,
+        keys=tuple(keys),
+        input_keys=lambda _: [],
+        made=lambda _: (),
+        run_id="bench",
+        root_run_id="bench",
+        started=dt.datetime.now(dt.UTC),
     )
     for event in making.run({"source": rows}, None):
         if isinstance(event, dg.Output):

@@ -66,7 +66,17 @@ def make(tmp_path: Path) -> Any:
 
     def run(given: Extract) -> dict[str, Any]:
         storage.snapshots.forget(bill.path)
-        making = Making(bill, {bill.label: bill}, storage, (), lambda _: [], lambda _: (), "run", "run", NOW)
+        making = Making(
+            table=bill,
+            tables={bill.label: bill},
+            storage=storage,
+            keys=(),
+            input_keys=lambda _: [],
+            made=lambda _: (),
+            run_id="run",
+            root_run_id="run",
+            started=NOW,
+        )
         failed: dict[str, Any] = {}
         for event in making.run({}, given):
             if isinstance(event, Verdict):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,13 +18,11 @@ from medallion.checks import TableCheck
 from medallion.delta.commits import commit_metadata, transactions
 from medallion.delta.frames import is_spark_type, stage_writer, streamed
 from medallion.delta.history import changed_at
-from medallion.delta.io_manager import LakeStorage
 from medallion.delta.publish import Write
 from medallion.delta.scd2 import SNAPSHOT
 from medallion.delta.schema import SchemaError, check_declared, extra_column, with_extras
 from medallion.delta.staging import OUTCOME, PASSED, Stage, write_stage
 from medallion.delta.store import TableMissingError, column_types
-from medallion.evidence import Evidence
 from medallion.extract import Extract
 from medallion.faults import Fault, fault
 from medallion.findings import Finding
@@ -35,7 +32,8 @@ from medallion.partitions import Slice
 from medallion.placement import Placement, keys_without_rows
 from medallion.quarantine import NO_CSV, UNPARTITIONED, line_rejects, staged_rejects
 from medallion.schema_check import compare_columns
-from medallion.tables import Table, input_key
+from medallion.table_run import TableRun
+from medallion.tables import input_key
 from medallion.verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -44,35 +42,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Making:
+class Making(TableRun):
     """One write of one table.
 
     Attributes:
-        table: what is made.
-        tables: all declared tables by label, for checks that read others.
-        storage: the run's IO manager.
-        keys: selected partition keys; empty for a table without partitions.
-        input_keys: partition keys that an input parameter reads; None for the whole table.
         made: the partition keys of an asset that were ever made, empty ones included.
         run_id: the run.
-        root_run_id: the run that this one re-executes, or itself; what it appended is not appended again.
-        started: time of the run, UTC.
     """
 
-    table: Table
-    tables: Mapping[str, Table]
-    storage: LakeStorage
-    keys: tuple[str, ...]
-    input_keys: Callable[[str], Sequence[str] | None]
     made: Callable[[dg.AssetKey], Collection[str]]
     run_id: str
-    root_run_id: str
-    started: dt.datetime
-
-    @property
-    def selection(self) -> Slice:
-        """The slice that is written."""
-        return self.table.select(self.keys)
 
     def run(
         self, inputs: Mapping[str, Any], origin: Any
@@ -152,10 +131,10 @@ class Making:
         So unless the table's last write had such keys, they are looked for among the rows that are staged.
         """
         contract, latest_by = self.table.contract.incoming, self.table.latest_by
-        if latest_by and self._evidence.had_duplicates:
+        if latest_by and self.had_duplicates:
             return self._write(annotate(frame, contract, latest_by))
         stage = self._write(annotate(frame, contract))
-        if latest_by and has_repeats(self._evidence.passed(stage), contract):
+        if latest_by and has_repeats(self.passed(stage), contract):
             stage.discard()
             return self._write(annotate(frame, contract, latest_by))
         return stage
@@ -264,15 +243,8 @@ class Making:
     def _findings(self, staged: Staged) -> list[tuple[TableCheck, Finding]]:
         if not self.table.checks:
             return []
-        view = self._evidence.view(staged)
+        view = self.view(staged)
         return [(check, check.evaluate(view)) for check in self.table.checks]
-
-    @cached_property
-    def _evidence(self) -> Evidence:
-        """What the checks get to see."""
-        return Evidence(
-            self.table, self.tables, self.storage, self.keys, self.input_keys, self.root_run_id, self.started
-        )
 
     def _isolated(self, verdict: Verdict, staged: Staged) -> tuple[str, ...]:
         """The partitions to publish without the others."""
@@ -322,7 +294,7 @@ class Making:
             properties=table.properties,
             spark=self._merging_session,
         )
-        rows_in, by_partition = self._evidence.rows_in
+        rows_in, by_partition = self.rows_in
         # Of an input that is partitioned otherwise, the count would be told as that of every partition.
         told = rows_in if by_partition or len(self.keys) < 2 else None
         metadata = whole_metadata(verdict, audit, stage.select(PASSED), told)

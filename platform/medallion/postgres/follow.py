@@ -164,7 +164,17 @@ class Follower:
         began = time.perf_counter()
         run = f"capture of {self.domain}"
         storage = LakeStorage(self.store, self.engine)
-        making = Making(table, self.tables, storage, (), lambda _: None, lambda _: (), run, run, started)
+        making = Making(
+            table=table,
+            tables=self.tables,
+            storage=storage,
+            keys=(),
+            input_keys=lambda _: None,
+            made=lambda _: (),
+            run_id=run,
+            root_run_id=run,
+            started=started,
+        )
         refused: list[str] = []
         for event in making.run({}, extract):
             if isinstance(event, Verdict):

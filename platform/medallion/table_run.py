@@ -1,4 +1,4 @@
-"""What the table checks of a write get to see: its staged rows, and the published ones to hold them against."""
+"""One table in one run: the slice it writes, what was there before, and what its checks get to see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medallion.delta.publish import row_count
 from medallion.delta.staging import OUTCOME, PASSED, Stage
 from medallion.delta.store import column_types, data_files
 from medallion.materialization import recorded_duplicates, recorded_rows
-from medallion.partitions import WHOLE
+from medallion.partitions import WHOLE, Slice
 from medallion.placement import rows_by_key
 from medallion.tables import Table
 
@@ -28,8 +28,8 @@ _COMMITS = 20
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What one write of one table is judged by.
+class TableRun:
+    """One table in one run, before and beside what is made of it.
 
     Attributes:
         table: what is made.
@@ -37,7 +37,8 @@ class Evidence:
         storage: the run's IO manager.
         keys: the partition keys that are written; empty for a table without partitions.
         input_keys: partition keys that an input parameter reads; None for the whole table.
-        root_run_id: the run that this one re-executes, or itself; what it appended is not held against these rows.
+        root_run_id: the run that this one re-executes, or itself; what it appended is neither appended again nor held
+            against these rows.
         started: time of the run, UTC.
     """
 
@@ -49,6 +50,11 @@ class Evidence:
     root_run_id: str
     started: dt.datetime
 
+    @property
+    def selection(self) -> Slice:
+        """The slice that is written."""
+        return self.table.select(self.keys)
+
     def view(self, staged: Staged) -> CandidateView:
         """The write's rows as table checks look at them; those of other tables are read when a check asks for them."""
         several = len(self.keys) > 1
@@ -59,7 +65,7 @@ class Evidence:
             contract=self.table.contract.incoming,
             load=lambda: self.passed(staged.stage),
             audit=staged.audit,
-            selection=self.table.select(self.keys),
+            selection=self.selection,
             read=self._read,
             others=self._others,
             rows_in=rows_in,
@@ -119,7 +125,7 @@ class Evidence:
         """Rows of the table outside of the slice, if there are any."""
         from pyspark.sql import functions as F
 
-        selection = self.table.select(self.keys)
+        selection = self.selection
         if selection.is_whole and self.table.mode == "replace":
             return None
         store = self.storage.snapshots
