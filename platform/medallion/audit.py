@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Spark would leave the microseconds out.
 _JSON = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"}
 ERRORS, WARNINGS, RAW, ROWS, BATCH = "_errors", "_warnings", "_raw", "_rows", "_batch"
-_KEPT = "_keeps_rules"
+_REJECTION = "_rejection"
 _BETWEEN = "\n"  # of rule names, which are identifiers
 SAMPLES = 5
 _ROW = ""  # the rule that every rejected row breaks once: it counts the rows themselves
@@ -87,13 +87,12 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
     errors = _broken(rules, unparsed)
     if unparsed is not None:
         errors = F.concat(unparsed, errors)
-    rejected = ~F.col(_KEPT)
     raw = F.col(RAW) if RAW in carried else F.struct(*[F.col(f"`{name}`") for name in contract.column_names])
-    # Nearly every row is kept: one condition is all it costs then. The rest is computed for rejected rows alone, and
-    # before the sort of a deduplication, which would otherwise carry the raw values of every row.
-    annotated = df.withColumn(_KEPT, _kept(rules, unparsed)).withColumns(
-        {ERRORS: F.when(rejected, _joined(errors)), RAW: F.when(rejected, F.to_json(raw, _JSON))}
-    )
+    # Nearly every row is kept: one condition, evaluated once, is all it costs then. The rest is computed for rejected
+    # rows alone, and before the sort of a deduplication, which would otherwise carry the raw values of every row.
+    rejection = F.struct(_joined(errors).alias(ERRORS), F.to_json(raw, _JSON).alias(RAW))
+    annotated = df.withColumn(_REJECTION, F.when(~_kept(rules, unparsed), rejection))
+    rejected = F.col(_REJECTION).isNotNull()
     outcome = F.when(rejected, F.lit(REJECTED))
     if latest_by:
         tie = F.xxhash64(*[F.col(f"`{name}`") for name in contract.column_names])
@@ -106,7 +105,7 @@ def annotate(df: DataFrame, contract: Contract, latest_by: Sequence[str] = ()) -
         window = Window.partitionBy(*_contest(contract)).orderBy(*order)
         annotated = annotated.withColumn("_rank", F.row_number().over(window))
         outcome = outcome.when(F.col("_rank") > 1, F.lit(DUPLICATE))
-    extra = [F.col(RAW), F.col(ERRORS)]
+    extra = [F.col(f"{_REJECTION}.{name}").alias(name) for name in (RAW, ERRORS)]
     if BATCH in carried and BATCH not in contract.column_names:
         extra.append(F.when(rejected, F.col(BATCH)).alias(BATCH))
     extra += [F.col(name) for name in (ROWS, SNAPSHOT) if name in carried]
