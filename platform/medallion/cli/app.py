@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
+import threading
 import warnings
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -71,4 +74,22 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)
     # Libraries' deprecation notes are for whoever maintains this, not for whoever runs it.
     warnings.simplefilter("ignore")
-    app(prog_name="medallion")
+    try:
+        app(prog_name="medallion")
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            _leave(ended.code)
+        raise
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process as multiprocessing ends its own: in order, but without Python's look through all that is left.
+
+    That takes 1.3 s after a run, and whatever has to be stopped or removed is registered with atexit.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
