@@ -197,7 +197,7 @@ class Making(TableRun):
 
         stage = write_stage(self.storage.store, self.table.path, (), stage_writer(streamed(frame), self.storage.store))
         stack.callback(stage.discard)
-        return read_delta(self.storage.engine.spark_session, stage.uri).drop(OUTCOME)
+        return read_delta(self.spark, stage.uri).drop(OUTCOME)
 
     def _declared(self, frame: DataFrame) -> DataFrame:
         """The frame, if it has the contract's columns; otherwise the engine would fail on some expression of a rule."""
@@ -216,11 +216,10 @@ class Making(TableRun):
 
     def _audited(self, stage: Stage) -> Staged:
         """Count annotated rows."""
-        spark = self.storage.engine.spark_session
         placement = self._placement(stage)
         placed = placement.labels(stage) if placement else {}
-        rejected = staged_rejects(stage, self.table.path, self._slices, placed, self.run_id, spark)
-        return Staged(stage, placement, audit_rows(stage, self.table.contract, spark, placement), rejected)
+        rejected = staged_rejects(stage, self.table.path, self._slices, placed, self.run_id, self.spark)
+        return Staged(stage, placement, audit_rows(stage, self.table.contract, self.spark, placement), rejected)
 
     def _audited_lines(self, stage: Stage, lines: pa.Table, slice_of_file: Callable[[str], str]) -> Staged:
         """Count text rows."""
@@ -259,7 +258,7 @@ class Making(TableRun):
         from medallion.engine.frames import read_delta
 
         types = column_types(staged.stage.schema)
-        frame = read_delta(self.storage.engine.spark_session, staged.stage.uri)
+        frame = read_delta(self.spark, staged.stage.uri)
         ours, theirs = [_holds(self.table.select(some), types) for some in (self.keys, keys)]
         # A rejected row may have no partition: quarantine has it with its batch, or else with the first.
         kept = ours | (~theirs if self.keys[0] == keys[0] else F.lit(False))

@@ -22,7 +22,7 @@ from medallion.placement import rows_by_key
 from medallion.tables import Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 _COMMITS = 20
 
@@ -54,6 +54,11 @@ class TableRun:
     def selection(self) -> Slice:
         """The slice that is written."""
         return self.table.select(self.keys)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The engine's session; whether it lives is asked once, and not for every query of the table."""
+        return self.storage.engine.spark_session
 
     def view(self, staged: Staged) -> CandidateView:
         """The write's rows as table checks look at them; those of other tables are read when a check asks for them."""
@@ -111,7 +116,7 @@ class TableRun:
         from medallion.engine.frames import read_delta
 
         names = [F.col(f"`{name}`") for name in self.table.contract.incoming.column_names]
-        frame = read_delta(self.storage.engine.spark_session, stage.uri, 0)
+        frame = read_delta(self.spark, stage.uri, 0)
         return frame.where(F.col(OUTCOME) == PASSED).select(*names)
 
     def _read(self, label: str) -> DataFrame:
@@ -119,7 +124,7 @@ class TableRun:
         other = self.tables.get(label)
         alike = other is not None and self.keys and other.partitions == self.table.partitions
         selection = other.select(self.keys) if other is not None and alike else WHOLE
-        return read_spark(self.storage.engine.spark_session, self.storage.snapshots, label.split("/"), selection)
+        return read_spark(self.spark, self.storage.snapshots, label.split("/"), selection)
 
     def _others(self, columns: Sequence[str]) -> DataFrame | None:
         """Rows of the table outside of the slice, if there are any."""
@@ -142,7 +147,7 @@ class TableRun:
             inside = {file.path for file in data_files(table, selection)}
             if all(file.path in inside for file in data_files(table, WHOLE)):
                 return None
-        frame = read_spark(self.storage.engine.spark_session, store, self.table.path)
+        frame = read_spark(self.spark, store, self.table.path)
         condition = bound.column_expression()
         if condition is not None and self.table.mode == "replace":
             frame = frame.where(~F.coalesce(condition, F.lit(False)))

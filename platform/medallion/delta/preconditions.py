@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medallion.delta.staging import OUTCOME, PASSED, StagedFile
 from medallion.delta.store import scan
+from medallion.duckdb_session import duckdb_session
 from medallion.partitions import BoundSlice, SliceError, parse_file_value
 from medallion.sql import quoted
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from medallion.delta.publish import Write
-
-
-_MEMORY = "256MB"
 
 
 class DuplicateKeyError(ValueError):
@@ -95,14 +92,9 @@ class KeyCounts:
 
 def count_keys(rows: pa.Table | pa.RecordBatchReader, keys: Sequence[str]) -> KeyCounts:
     """Count in bounded memory, as there may be more keys than it holds."""
-    import duckdb
-
     nulls = [f"coalesce(sum(n) FILTER (k{number} IS NULL), 0)" for number in range(len(keys))]
     named = [f"{quoted(key)} AS k{number}" for number, key in enumerate(keys)]
-    with (
-        tempfile.TemporaryDirectory(prefix="medallion-keys-") as folder,
-        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as db,
-    ):
+    with duckdb_session() as db:
         db.register("rows", rows)
         repeated, *missing = db.execute(
             f"SELECT count(*) FILTER (n > 1), {', '.join(nulls)} "

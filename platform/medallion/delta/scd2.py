@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from medallion.delta.parquet import writer_properties
+from medallion.duckdb_session import duckdb_session
 from medallion.sql import literal, quoted
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ CHANGE = "_change"
 INSERT, UPDATE, RESIZE, DELETE = "insert", "update", "resize", "delete"
 _SNAPSHOTS = "medallion:snapshots"
 """Delta's transaction id under which a table remembers the moment of the newest snapshot it has taken."""
-_MEMORY = "1GB"
 
 
 class SnapshotError(ValueError):
@@ -217,13 +216,7 @@ def history_changes(history: History, batch: Batch) -> Iterator[Changes]:
     Raises:
         SnapshotError: absent keys are to be closed, and the batch has no moment or several.
     """
-    import duckdb
-
-    with (
-        tempfile.TemporaryDirectory(prefix="medallion-scd2-") as folder,
-        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as db,
-    ):
-        db.execute("SET TimeZone = 'UTC'")
+    with duckdb_session() as db:
         yield _Computation(history, batch, db).changes()
 
 

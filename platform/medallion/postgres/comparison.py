@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medallion.duckdb_session import duckdb_session
 from medallion.postgres.errors import SourceError
 from medallion.sql import quoted
 
@@ -13,39 +13,16 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_MEMORY = "256MB"
 _BATCH_ROWS = 65536
-
-
-class Comparisons:
-    """A DuckDB that keeps to a memory limit and spills to a temporary folder; it takes longer to open than to use."""
-
-    def __init__(self) -> None:
-        """Open it, empty."""
-        import duckdb
-
-        self._folder = tempfile.TemporaryDirectory(prefix="medallion-extract-")
-        self._db: duckdb.DuckDBPyConnection = duckdb.connect(
-            config={"memory_limit": _MEMORY, "temp_directory": self._folder.name}
-        )
-        self._db.execute("SET GLOBAL TimeZone = 'UTC'; SET GLOBAL preserve_insertion_order = false")
-
-    def open(self) -> Comparison:
-        """Begin a comparison, which sees nothing of the others."""
-        return Comparison(self._db.cursor())
-
-    def close(self) -> None:
-        """Forget everything."""
-        self._db.close()
-        self._folder.cleanup()
 
 
 class Comparison:
     """Compares streams of rows; what it keeps is its own."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self) -> None:
         """Begin without rows, in a session of its own."""
-        self._db = db
+        self._db = duckdb_session()
+        self._db.execute("SET SESSION preserve_insertion_order = false")
 
     def close(self) -> None:
         """Forget what was kept."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from medallion.postgres import catalog
 from medallion.postgres.captured import Captured, captured_tables
 from medallion.postgres.catalog import SourceTable
-from medallion.postgres.comparison import Comparison, Comparisons
 from medallion.postgres.connection import Connection, connect
 from medallion.postgres.errors import SourceError, SourceSchemaError
 from medallion.sql import literal, quoted
@@ -56,7 +55,6 @@ class Database:
         self._given = moment
         self._opened: Connection | None = None
         self._tables: dict[str, SourceTable] = {}
-        self._comparisons: Comparisons | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.domain!r})"
@@ -148,17 +146,8 @@ class Database:
         _ = self._moment
         return str(self._connection.query("select pg_export_snapshot() as name").column("name")[0].as_py())
 
-    def comparison(self) -> Comparison:
-        """Where rows of a table can be compared with those of its bronze table."""
-        if self._comparisons is None:
-            self._comparisons = Comparisons()
-        return self._comparisons.open()
-
     def close(self) -> None:
         """End the snapshot and the connection; a database that was never read has none."""
-        if self._comparisons is not None:
-            self._comparisons.close()
-            self._comparisons = None
         if self._opened is not None:
             self._opened.close()
             self._opened = None

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from medallion.delta.store import scan
+from medallion.postgres.comparison import Comparison
 from medallion.postgres.errors import SourceError
 from medallion.sql import literal, quoted
 
@@ -56,7 +57,7 @@ class Update:
         Raises:
             SourceError: the source's could not be read.
         """
-        self._comparison = self.database.comparison()
+        self._comparison = Comparison()
         columns = self._compared
         schema = self._schema(columns)
         if columns:
