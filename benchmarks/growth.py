@@ -15,6 +15,7 @@ from typing import Any
 from deltalake import DeltaTable
 
 from benchmarks.measure import Sample, alternate, command, median, summary
+from benchmarks.olist import TABLES
 
 ROOT = Path(__file__).parents[1]
 ORDERS = 100_000
@@ -22,7 +23,6 @@ ORDERS = 100_000
 TIMES = {1: ("sail", "spark"), 10: ("sail", "spark"), 30: ("sail",)}
 """Which engines run at which multiple of `ORDERS`."""
 MOST_ROUNDS = {1: 3, 10: 2, 30: 1}
-_TABLES = 'key:"*/olist/*"'
 _MEMORY = {("spark", 1): 3 << 30, ("spark", 10): 3 << 30, ("sail", 30): 3 << 30}
 """Bytes that an engine is given at a multiple, where its default of 1 GiB does not do: Spark's heap would be little but
 garbage at 10x, and the join behind `fact_orders` does not fit at 30x."""
@@ -91,7 +91,7 @@ def _size(times: int, engines: Sequence[str], rounds: int) -> dict[str, Any]:
             settings = {**environment, "MEDALLION_ENGINE": engine}
             if (memory := _MEMORY.get((engine, times))) is not None:
                 settings["MEDALLION_ENGINE_MEMORY"] = str(memory)
-            sample = command([medallion, "run", "-s", _TABLES], settings, ROOT)
+            sample = command([medallion, "run", "-s", TABLES], settings, ROOT)
             lakes[engine] = _layers(home / "lake")
             rows[engine] = _rows(home / "lake")
             return sample

@@ -13,6 +13,7 @@ from benchmarks.measure import Sample, alternate, command, median, summary
 ROOT = Path(__file__).parents[1]
 ORDERS = 99_441
 MONTH = "2018-03"
+TABLES = 'key:"*/olist/*"'
 
 
 def run(rounds: int, orders: int = ORDERS) -> dict[str, Any]:
@@ -37,14 +38,15 @@ def run(rounds: int, orders: int = ORDERS) -> dict[str, Any]:
         def ours() -> Sample:
             for part in ("lake", "dagster", "logs", "running"):
                 shutil.rmtree(home / part, ignore_errors=True)
-            return command([*medallion, "run"], environment, ROOT)
+            return command([*medallion, "run", "-s", TABLES], environment, ROOT)
 
         def theirs() -> Sample:
             script = str(ROOT / "benchmarks" / "olist_duckdb.py")
             return command([sys.executable, script, str(source), str(Path(folder) / "gold")], {}, ROOT)
 
         full = alternate({"medallion": ours, "duckdb_script": theirs}, rounds)
-        month = [command([*medallion, "run", "-p", MONTH], environment, ROOT) for _ in range(rounds)]
+        again = [*medallion, "run", "-s", TABLES, "-p", MONTH]
+        month = [command(again, environment, ROOT) for _ in range(rounds)]
     return {
         "orders": orders,
         **{name: summary(samples) for name, samples in full.items()},
