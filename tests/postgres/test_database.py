@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from medallion.postgres.connection import Connection, connect
@@ -39,6 +41,15 @@ def count(source: Database, table: str) -> int:
 
 def test_nothing_is_connected_before_something_is_read() -> None:
     Database("shop", "postgresql://nobody@no-such-host.invalid/none").close()
+
+
+def test_a_comparison_that_was_given_up_ends_with_its_database() -> None:
+    with Database("shop", "postgresql://nobody@no-such-host.invalid/none") as database:
+        given_up = database.comparison()
+        given_up.keep("kept", pa.schema([("id", pa.int64())]), iter([pa.record_batch({"id": [7]})]))
+        assert given_up.largest("kept", "id") == 7
+    with pytest.raises(duckdb.ConnectionException):
+        given_up.largest("kept", "id")
 
 
 def test_all_tables_are_read_as_of_one_moment(source: Database, postgres: Connection) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from medallion.postgres import catalog
 from medallion.postgres.captured import Captured, captured_tables
 from medallion.postgres.catalog import SourceTable
+from medallion.postgres.comparison import Comparison
 from medallion.postgres.connection import Connection, connect
 from medallion.postgres.errors import SourceError, SourceSchemaError
 from medallion.sql import literal, quoted
@@ -55,6 +56,7 @@ class Database:
         self._given = moment
         self._opened: Connection | None = None
         self._tables: dict[str, SourceTable] = {}
+        self._comparisons = ExitStack()
 
     def __repr__(self) -> str:
         return f"Database({self.domain!r})"
@@ -146,8 +148,13 @@ class Database:
         _ = self._moment
         return str(self._connection.query("select pg_export_snapshot() as name").column("name")[0].as_py())
 
+    def comparison(self) -> Comparison:
+        """Where rows of a table can be compared with those of its bronze table, until this is closed."""
+        return self._comparisons.enter_context(closing(Comparison()))
+
     def close(self) -> None:
         """End the snapshot and the connection; a database that was never read has none."""
+        self._comparisons.close()
         if self._opened is not None:
             self._opened.close()
             self._opened = None

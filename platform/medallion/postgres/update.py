@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from medallion.delta.store import scan
-from medallion.postgres.comparison import Comparison
 from medallion.postgres.errors import SourceError
 from medallion.sql import literal, quoted
 
@@ -57,7 +56,7 @@ class Update:
         Raises:
             SourceError: the source's could not be read.
         """
-        self._comparison = Comparison()
+        self._comparison = self.database.comparison()
         columns = self._compared
         schema = self._schema(columns)
         if columns:
