@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from medallion.delta.store import DeltaStore
+from medallion.retries import MAX_RETRIES
 from tests.fixtures.crash_run import QUARANTINE, TABLE, Rows, Scene, assert_whole, rows_of, run_and_tell
 from tests.fixtures.object_store import ObjectStore, object_store
 from tests.fixtures.processes import processes
@@ -153,7 +154,7 @@ def test_writers_outlive_a_server_that_is_killed_again_and_again(bucket: Callabl
         slices = [("append", LOG), ("append", LOG), ("replace", "own-1"), ("merge", "own-2")]
         diaries = [tmp_path / str(number) for number in range(len(slices))]
         workers = [
-            processes().Process(target=writes, args=(store, ("day",), diary, mode, day, 12))
+            processes().Process(target=writes, args=(store, ("day",), diary, mode, day, 12, MAX_RETRIES))
             for diary, (mode, day) in zip(diaries, slices, strict=True)
         ]
         for worker in workers:
