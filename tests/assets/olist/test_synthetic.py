@@ -90,6 +90,11 @@ def test_a_larger_shop_has_the_postcodes_of_the_public_one() -> None:
     assert len(np.unique(codes.number)) == len(codes.number) > codes.mapped
 
 
+def test_a_larger_shop_has_no_more_points_abroad_as_each_spoils_one_of_its_postcodes() -> None:
+    larger, public = Plan.of(3_000_000).broken["geolocation"], Plan.of(99_441).broken["geolocation"]
+    assert larger == public == {"outside_brazil": 42}
+
+
 @given(st.lists(st.integers(1, 10_000), min_size=1, max_size=30), st.integers(0, 100_000))
 def test_shares_add_up_and_none_is_empty(weights: list[int], more: int) -> None:
     parts = shares(len(weights) + more, tuple(weights))
