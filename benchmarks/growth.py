@@ -24,8 +24,8 @@ TIMES = {1: ("sail", "spark"), 10: ("sail", "spark"), 30: ("sail",)}
 """Which engines run at which multiple of `ORDERS`."""
 MOST_ROUNDS = {1: 3, 10: 2, 30: 1}
 _MEMORY = {("spark", 1): 3 << 30, ("spark", 10): 3 << 30, ("sail", 30): 3 << 30}
-"""Bytes that an engine is given at a multiple, where its default of 1 GiB does not do: Spark's heap would be little but
-garbage at 10x, and the join behind `fact_orders` does not fit at 30x."""
+"""Bytes that an engine is given at a multiple, if not its default of 1 GiB: Spark's heap would be little but garbage at
+10x, and the join behind `fact_orders` needs most of a GiB at 10x already and grows with the rows."""
 _ONLY = "GROWTH"
 
 
